@@ -1,0 +1,124 @@
+"""Arrays on their way into layers: copied once, never initialised, and every name accounted for."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from modelzoo.errors import WeightsMismatchError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_log = logging.getLogger("modelzoo")
+
+_AVERAGE = "/ExponentialMovingAverage"
+
+# What a training run leaves in a checkpoint beside the network's own variables.
+_TRAINING_LEFTOVERS = re.compile(
+    r"(^|/)global_step$"
+    r"|/(ExponentialMovingAverage|RMSProp(_\d+)?|Momentum|Adam(_\d+)?|Adagrad|Adadelta(_\d+)?|Ftrl(_\d+)?)$"
+    r"|(^|/)(beta\d_power|save_counter)$"
+    r"|^_CHECKPOINTABLE_OBJECT_GRAPH$"
+)
+
+
+class FromArray:
+    """A Keras initialiser that gives one array instead of drawing numbers.
+
+    It is in a layer only while the layer is built; the stock initialiser is put back afterwards, so that the
+    model's config names nothing of modelzoo.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
+        import tensorflow as tf
+
+        # TensorFlow copies a read-only array into memory of its own, aligned as its kernels need it. An array that
+        # it may share instead would let an optimiser write into the caller's memory, so it never gets one.
+        array = self.array
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        tensor = tf.convert_to_tensor(array)
+        return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+class ArraySource:
+    """The arrays of a checkpoint as a network asks for them, by the checkpoint's own names.
+
+    Where a variable and its moving average are both there, the average is taken, since published accuracies are
+    those of the averages. Missing and misshapen arrays are collected, not raised one at a time; `finish` raises
+    with all of them.
+
+    Args:
+        arrays: name -> array, usually a `modelzoo.checkpoints.Checkpoint`; None = an untrained network.
+        ignore: names (regular expression) that the file may hold and this build of the network does not use.
+    """
+
+    def __init__(self, arrays: Mapping[str, np.ndarray] | None, ignore: str | None = None) -> None:
+        self._arrays = arrays
+        self._ignore = re.compile(ignore) if ignore else None
+        self._shapes: Mapping[str, Any] | None = getattr(arrays, "entries", None)
+        self.used: dict[str, str] = {}
+        self.averaged: list[str] = []
+        self.missing: list[str] = []
+        self.mismatched: list[str] = []
+
+    @property
+    def trained(self) -> bool:
+        """Whether there are arrays at all."""
+        return self._arrays is not None
+
+    def initializer(
+        self, name: str, shape: Sequence[int], change: Callable[[np.ndarray], np.ndarray] | None = None
+    ) -> FromArray | None:
+        """The initialiser that gives array `name` of `shape`; None where the layer shall keep its own.
+
+        The shape is compared before the array is touched, so nothing of a size that the file claims is allocated.
+        """
+        if self._arrays is None:
+            return None
+        source = name
+        if name + _AVERAGE in self._arrays:
+            source = name + _AVERAGE
+            self.averaged.append(name)
+        elif name not in self._arrays:
+            self.missing.append(name)
+            return None
+        self.used[source] = name
+        found = tuple(self._shapes[source].shape if self._shapes is not None else self._arrays[source].shape)
+        if found != tuple(shape):
+            self.mismatched.append(f"{name}: file {found}, network {tuple(shape)}")
+            return None
+        array = self._arrays[source]
+        return FromArray(array if change is None else change(array))
+
+    def finish(self, network: str) -> None:
+        """Raise `WeightsMismatchError` unless file and network agreed on every name and shape."""
+        if self._arrays is None:
+            return
+        known = set(self.used) | set(self.used.values())
+        unexpected = [
+            name
+            for name in self._arrays
+            if name not in known
+            and not _TRAINING_LEFTOVERS.search(name)
+            and not (self._ignore and self._ignore.search(name))
+        ]
+        if self.averaged:
+            _log.info("%s: %d variables are moving averages", network, len(self.averaged))
+        if self.missing or self.mismatched or unexpected:
+            raise WeightsMismatchError(
+                f"The weights do not fit the network {network!r}: {len(self.missing)} missing, "
+                f"{len(self.mismatched)} of another shape, {len(unexpected)} unknown to it.",
+                missing=self.missing,
+                unexpected=unexpected,
+                mismatched=self.mismatched,
+                hint="check that the file belongs to this network and variant; for another number of classes "
+                "pass classes=N (a new head), without a head include_top=False",
+            )
