@@ -1,0 +1,334 @@
+"""The join: a name becomes a card, the card files, the files arrays, the arrays a Keras model or feature extractor."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelzoo.errors import (
+    CheckpointError,
+    UnknownNetworkError,
+    UsageError,
+)
+from modelzoo.registry import Card, info
+from modelzoo.registry.sources import card_sources
+from modelzoo.store import Fetched, Store
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
+    from modelzoo.features import FeatureExtractor
+    from modelzoo.preprocess import Labels, Preprocess
+
+_log = logging.getLogger("modelzoo")
+
+Registries = Sequence[str | Path]
+
+
+def fetch(
+    name: str,
+    *,
+    registries: Registries = (),
+    cache: str | Path | None = None,
+    offline: bool | None = None,
+    trust_first_use: bool = False,
+    progress: bool | None | Callable[[str, int, int | None], None] = None,
+) -> Fetched:
+    """Bring a model's files into the cache, verified, and say where they are.
+
+    Args:
+        name: of a card, or an alias.
+        registries: files, folders or URLs that are looked at before the built-in registry.
+        cache: the cache's folder; None = `MODELZOO_CACHE`, else the platform's place for caches.
+        offline: never open a socket; None = as `MODELZOO_OFFLINE` says.
+        trust_first_use: take files that nothing strong verifies, and record their digest for the next time.
+        progress: a bar (None: only on a terminal), or a function of file name, bytes done and bytes in all.
+
+    Returns:
+        `Fetched`: `.path`, the model's folder (it is an os.PathLike), and `.files`, {role: path}.
+
+    Raises:
+        UnknownModelError: no registry has the name.
+        UsageError: the card has no files to fetch.
+        NetworkError, OfflineError, DigestError, UnpinnedError, ArchiveError, DiskError, CacheError,
+        LockTimeoutError: as the names say; see `modelzoo.errors`.
+    """
+    return fetch_card(
+        info(name, registries=registries),
+        cache=cache,
+        offline=offline,
+        trust_first_use=trust_first_use,
+        progress=progress,
+    )
+
+
+def fetch_card(
+    card: Card,
+    *,
+    cache: str | Path | None = None,
+    offline: bool | None = None,
+    trust_first_use: bool = False,
+    progress: Any = None,
+) -> Fetched:
+    """`fetch` for a card at hand."""
+    sources = card_sources(card)
+    if not sources:
+        raise UsageError(
+            f"The card {card.name!r} names no files: nobody published weights for it.",
+            received=card.name,
+            hint="use a checkpoint of your own: load_pretrained(name, weights=PATH), or weights=None to train it",
+        )
+    if card.licence == "unknown":
+        _log.warning("%s: nobody states the licence of these weights", card.name)
+    root = None if cache is None else Path(cache)
+    return Store(root, offline=offline, progress=progress).fetch(card.name, sources, trust_first_use=trust_first_use)
+
+
+def load_pretrained(
+    name: str,
+    *,
+    weights: str | Path | None = "card",
+    features: Sequence[str] | str | None = None,
+    pooling: str | None = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    include_top: bool = True,
+    classes: int | None = None,
+    trainable: bool = True,
+    registries: Registries = (),
+    cache: str | Path | None = None,
+    offline: bool | None = None,
+    trust_first_use: bool = False,
+    progress: Any = None,
+) -> keras.Model | FeatureExtractor:
+    """A pretrained network as a Keras model, or as a feature extractor with named taps.
+
+    Args:
+        name: of a card, or an alias.
+        weights: `"card"` fetches what the card names (once; then the cache has it); a path is a file, a folder or
+            a TF checkpoint prefix in any format that a reader knows; None = untrained.
+        features: tap names, or `"all"` for the network's end points: a `FeatureExtractor` is returned.
+        pooling: `avg` or `max` over height and width: of the taps, or of the last map when `include_top=False`.
+        input_shape: (H, W, C) of the network's input, H and W may be None; default: the card's.
+        include_top: whether the classifier is part of the model.
+        classes: a new classifier of this width, untrained, on the pretrained body.
+        trainable: whether the weights are trained; a frozen model also runs its BatchNorm in inference mode.
+        registries, cache, offline, trust_first_use, progress: see `fetch`.
+
+    Returns:
+        keras.Model: slim networks take (N, H, W, 3) float32 in the card's range and return logits (N, classes); its
+        attributes `preprocess`, `labels`, `decode`, `card` and `taps` come from the card. Or a `FeatureExtractor`.
+
+    Raises:
+        UnknownModelError, UnknownTapError, UnknownNetworkError: a name nobody knows.
+        WeightsMismatchError: the file does not fit the network; all names are listed.
+        CheckpointError: the weight file cannot be read.
+        UsageError, ArrayError: arguments that contradict each other or the network.
+    """
+    card = info(name, registries=registries)
+    builder = _builder(card)
+    path: Path | None
+    if weights is None:
+        path = None
+    elif weights == "card":
+        fetched = fetch_card(
+            card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress
+        )
+        path = weight_file(fetched)
+    else:
+        path = Path(weights).expanduser()
+    model = builder(
+        card,
+        path,
+        input_shape=input_shape,
+        include_top=include_top,
+        classes=classes,
+        pooling=None if features is not None else pooling,
+    )
+    if not trainable:
+        model.trainable = False
+    _attach(model, card, input_shape=input_shape, new_head=classes is not None)
+    if features is None:
+        return model
+    from modelzoo.features import FeatureExtractor
+
+    return FeatureExtractor(
+        model, features, pooling=pooling, preprocess=model.preprocess, labels=model.labels, card=card
+    )
+
+
+def _builder(card: Card) -> Callable[..., keras.Model]:
+    from modelzoo.networks import NETWORKS
+
+    if card.build.network in NETWORKS:
+        return _build_network
+    wanted = card.build.network or card.build.converter
+    kind = "network" if card.build.network else "converter"
+    raise UnknownNetworkError(
+        str(wanted),
+        what=f"{card.name!r} needs the {kind} {wanted!r}, which this version of modelzoo does not have.",
+        hint=f"its files can be fetched all the same: modelzoo fetch {card.name}",
+    )
+
+
+def _build_network(
+    card: Card,
+    path: Path | None,
+    *,
+    input_shape: tuple[int | None, int | None, int] | None,
+    include_top: bool,
+    classes: int | None,
+    pooling: str | None,
+) -> keras.Model:
+    from modelzoo import networks
+
+    assert card.build.network is not None
+    published = card.outputs[0].classes if card.outputs else None
+    shape = input_shape
+    if shape is None and card.inputs:
+        height, width, channels = card.inputs[0].shape
+        shape = (height, width, int(channels or 3))
+
+    def build(arrays: Mapping[str, np.ndarray] | None) -> keras.Model:
+        return networks.build(
+            card.build.network or "",
+            arrays=arrays,
+            input_shape=shape,
+            include_top=include_top,
+            classes=classes,
+            card_classes=published,
+            pooling=pooling,
+            name=card.name.replace("/", "."),
+            **card.build.args,
+        )
+
+    if path is None:
+        return build(None)
+    from modelzoo.checkpoints import open_checkpoint
+
+    with open_checkpoint(path) as arrays:
+        return build(arrays)
+
+
+def weight_file(fetched: Fetched) -> Path:
+    """The path that a checkpoint reader takes: the weights, or the index of a TF checkpoint in several files."""
+    for role in ("index", "weights"):
+        if role in fetched.files:
+            return fetched.files[role]
+    raise CheckpointError(
+        "None of the model's files has the role 'weights'.",
+        received=", ".join(f"{role}: {path.name}" for role, path in fetched.files.items()),
+        hint="mend the card: role 'weights' belongs to the file, or to the archive's member, that holds the numbers",
+    )
+
+
+# -- preprocessing, labels and card as attributes of a model ------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Decoder:
+    """`model.decode`: classifier output -> the best classes of each picture, with their probabilities."""
+
+    labels: Labels
+    kind: str
+
+    def __call__(self, out: Any, top: int = 5) -> list[list[tuple[str, float, int]]]:
+        """The best classes.
+
+        Args:
+            out: (N, classes) or (classes,), what the model returned.
+            top: how many.
+
+        Returns:
+            For each of the N: up to `top` of (label, probability in 0..1, class index), best first.
+        """
+        return self.labels.decode(out, top=top, kind=self.kind)
+
+
+def attach(model: keras.Model, name: str, *, registries: Registries = ()) -> keras.Model:
+    """Put `preprocess`, `labels`, `decode`, `card` and `taps` back on a model that was saved and loaded again.
+
+    Args:
+        model: e.g. from `keras.models.load_model`; it is changed in place and returned.
+        name: of the card it came from.
+        registries: see `fetch`.
+
+    Raises:
+        UnknownModelError: no registry has the name.
+    """
+    from modelzoo.networks.slim import Tap
+
+    card = info(name, registries=registries)
+    shape = tuple(model.input.shape[1:])
+    published = card.outputs[0].classes if card.outputs else None
+    own = len(model.outputs[0].shape) == 2 and published is not None and model.outputs[0].shape[-1] != published
+    # Layer names are source names made legal, and no slim scope holds a dot of its own.
+    taps = {}
+    for layer in model.layers[1:]:
+        scope = layer.name.replace(".", "/")
+        taps[scope] = Tap(scope, layer.output, "/" not in scope)
+    object.__setattr__(model, "taps", taps)
+    _attach(model, card, input_shape=shape if len(shape) == 3 else None, new_head=own)
+    return model
+
+
+def _attach(
+    model: keras.Model, card: Card, *, input_shape: tuple[int | None, ...] | None, new_head: bool
+) -> None:
+    labels = None if new_head else card_labels(card)
+    kind = card.outputs[0].kind if card.outputs else "logits"
+    decode = None
+    if labels is not None:
+        decode = _Decoder(labels, kind)
+    elif new_head:
+        from modelzoo.preprocess import Labels
+
+        width = int(model.outputs[0].shape[-1])
+        decode = _Decoder(Labels(tuple(f"class {k}" for k in range(width))), kind)
+    # Not through Keras' __setattr__: none of these is state of the model.
+    for key, value in {
+        "card": card,
+        "preprocess": card_preprocess(card, input_shape),
+        "labels": labels,
+        "decode": decode,
+    }.items():
+        object.__setattr__(model, key, value)
+
+
+def card_preprocess(card: Card, input_shape: Sequence[int | None] | None = None) -> Preprocess | None:
+    """From pictures to the network's input, as the card says, at another size if one is given."""
+    if not card.inputs or card.inputs[0].preprocess is None:
+        return None
+    from modelzoo.preprocess import Preprocess
+
+    own = card.inputs[0]
+    assert own.preprocess is not None
+    fields = own.preprocess.as_dict()
+    if own.colour and "colour" not in fields:
+        fields["colour"] = own.colour
+    if "size" not in fields and None not in own.shape[:2]:
+        fields["size"] = list(own.shape[:2])
+    preprocess = Preprocess.from_dict(fields)
+    if input_shape is not None and None not in input_shape[:2]:
+        height, width = (int(side or 0) for side in input_shape[:2])
+        preprocess = preprocess.with_size(height, width)
+    return preprocess
+
+
+def card_labels(card: Card) -> Labels | None:
+    """What the classes are called, or None where the card does not say."""
+    if card.labels is None:
+        return None
+    from modelzoo.preprocess import Labels
+
+    if card.labels.names is not None:
+        return Labels(tuple(card.labels.names), offset=card.labels.offset)
+    if card.labels.dataset == "imagenet":
+        return Labels.imagenet(offset=card.labels.offset)
+    return None
+
+
+__all__ = ["attach", "fetch", "fetch_card", "load_pretrained", "weight_file"]
