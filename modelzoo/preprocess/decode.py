@@ -79,7 +79,9 @@ def _read(source: ImageSource) -> tuple[bytes, str]:
     try:
         mode = path.stat().st_mode
         if stat.S_ISDIR(mode):
-            raise ImageError(f"{path} is a folder, not a picture.", hint="pass the path of one file, or a list of paths")
+            raise ImageError(
+                f"{path} is a folder, not a picture.", hint="pass the path of one file, or a list of paths"
+            )
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path} is a pipe or device, not a file.", hint="read it and pass its bytes")
         return path.read_bytes(), str(path)

@@ -1,0 +1,12 @@
+"""Imports every family of operators, which fills the table."""
+
+import importlib
+
+#: One module a family.
+FAMILIES = (
+    "activation",
+    "math",
+)
+
+for _family in FAMILIES:
+    importlib.import_module(f"converters.function.{_family}")

@@ -1,0 +1,108 @@
+"""Path or `ModelProto` -> checked `onnx_ir.Model`, without copying a single initialiser."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnx_ir as ir
+from google.protobuf.message import DecodeError
+
+from converters.graph.checks import check_opsets, check_values, sort_nodes
+from converters.graph.external import attach_external_data
+from converters.graph.naming import name_nodes
+from modelzoo.errors import CheckpointFormatError, InvalidGraphError
+
+__all__ = ["load_graph"]
+
+#: Beside "" ONNX writes "ai.onnx" for its own domain; inside it is "".
+_DEFAULT_DOMAIN = "ai.onnx"
+
+
+def load_graph(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> ir.Model:
+    """Load an ONNX model into the hub form.
+
+    Args:
+        model: path of an `.onnx` file (its external data beside it), or a model in memory. A `ModelProto` must not
+            have external data; an `onnx_ir.Model` is checked and sorted in place.
+
+    Returns:
+        The model with sorted, named nodes. Initialisers and tensor attributes are views of the bytes read.
+
+    Raises:
+        CheckpointFormatError: the file is absent, truncated or no ONNX model.
+        UnsafeFileError: external data outside of the model's folder.
+        InvalidGraphError: cycles, missing inputs, two sources of one name, unknown element types.
+    """
+    if isinstance(model, ir.Model):
+        loaded, folder = model, None
+    elif isinstance(model, onnx.ModelProto):
+        loaded, folder = _deserialise(model), None
+    else:
+        path = Path(model)
+        loaded, folder = _deserialise(_read(path)), path.parent.resolve()
+    if not isinstance(model, ir.Model):
+        attach_external_data(loaded, folder)
+    _one_default_domain(loaded)
+    for graph in loaded.graphs():
+        sort_nodes(graph)
+    for function in loaded.functions.values():
+        sort_nodes(function.graph)
+        check_values(function)
+    name_nodes(loaded)
+    check_values(loaded.graph)
+    check_opsets(loaded)
+    return loaded
+
+
+def _read(path: Path) -> onnx.ModelProto:
+    proto = onnx.ModelProto()
+    try:
+        proto.ParseFromString(path.read_bytes())
+    except OSError as error:
+        raise CheckpointFormatError(
+            f"The model {path.name!r} cannot be read ({error.strerror}).", received=str(path), hint="check the path"
+        ) from error
+    except DecodeError as error:
+        raise CheckpointFormatError(
+            f"The file {path.name!r} is truncated or no ONNX model.",
+            received=f"{path} ({path.stat().st_size} bytes)",
+            hint="fetch it again",
+        ) from error
+    if not proto.HasField("graph"):
+        raise CheckpointFormatError(
+            f"The file {path.name!r} holds no graph: it is truncated or no ONNX model.",
+            received=f"{path} ({path.stat().st_size} bytes)",
+            hint="fetch it again",
+        )
+    return proto
+
+
+def _deserialise(proto: onnx.ModelProto) -> ir.Model:
+    try:
+        return ir.from_proto(proto)
+    except Exception as error:
+        raise InvalidGraphError(
+            "The ONNX model contradicts its own format.",
+            received=_root(error),
+            hint="export the model again, or look at it with onnx.checker.check_model",
+        ) from error
+
+
+def _root(error: BaseException) -> str:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _one_default_domain(model: ir.Model) -> None:
+    imports: list[Any] = [model.opset_imports, *(function.opset_imports for function in model.functions.values())]
+    for table in imports:
+        if _DEFAULT_DOMAIN in table:
+            table[""] = table.pop(_DEFAULT_DOMAIN)
+    for graph in [*model.graphs(), *(function.graph for function in model.functions.values())]:
+        for node in graph:
+            if node.domain == _DEFAULT_DOMAIN:
+                node.domain = ""

@@ -1,0 +1,128 @@
+"""The small index that `list` reads: what is shown of each card, keyed by the digest of its registry.
+
+It lies in the cache folder, is rebuilt when it is absent or of another format, and is silently done without where the
+cache cannot be written. A registry of the user's is validated before its index is written, so an index also says that
+its registry was found valid.
+"""
+
+from __future__ import annotations
+
+import json
+
+from modelzoo.errors import RegistryFormatError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from modelzoo.registry.loading import Registry
+
+INDEX_FORMAT = 1
+"""Changes whenever the content of an index does, so that one written by another version is not read."""
+
+
+class Summary:
+    """What `list` shows of one card, and what the filters of `list` look at.
+
+    Attributes:
+        title, task, framework, format, licence: as on the card.
+        size: bytes to be fetched, None where unknown.
+        trust: "pinned", "weak" or "unpinned".
+        available: this version has the network or converter that the card needs.
+        aliases: other names.
+    """
+
+    __slots__ = ("aliases", "available", "format", "framework", "licence", "size", "task", "title", "trust")
+
+    def __init__(
+        self,
+        title: str,
+        task: str,
+        framework: str,
+        format: str | None,
+        licence: str,
+        size: int | None,
+        trust: str,
+        available: bool,
+        aliases: tuple[str, ...],
+    ) -> None:
+        self.title = title
+        self.task = task
+        self.framework = framework
+        self.format = format
+        self.licence = licence
+        self.size = size
+        self.trust = trust
+        self.available = available
+        self.aliases = aliases
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields as JSON values."""
+        return {name: list(self.aliases) if name == "aliases" else getattr(self, name) for name in _ORDER}
+
+
+_ORDER = ("title", "task", "framework", "format", "licence", "size", "trust", "available", "aliases")
+
+
+def read_or_build(registry: Registry) -> dict[str, Summary]:
+    """{name: Summary} of a registry, in the order of its file.
+
+    Raises:
+        RegistryFormatError, RegistryVersionError: a registry without an index is not valid.
+    """
+    from modelzoo.registry import cache
+
+    name = f"index/{registry.digest}.{INDEX_FORMAT}.json"
+    found = _decode(cache.read(name))
+    if found is None:
+        found = _build(registry)
+        rows = {name: [getattr(summary, field) for field in _ORDER] for name, summary in found.items()}
+        cache.write(name, json.dumps({"format": INDEX_FORMAT, "models": rows}, separators=(",", ":")).encode())
+    return found
+
+
+def _build(registry: Registry) -> dict[str, Summary]:
+    from modelzoo.registry.card import Card
+
+    models = registry.models
+    if registry.kind != "builtin":
+        from modelzoo.registry.validate import validate_registry
+
+        validate_registry({"schema_version": 1, "models": models}, where=registry.location)
+    made: dict[str, Summary] = {}
+    owner = dict.fromkeys(models, "card")
+    for name, raw in models.items():
+        card = Card.from_dict(name, raw)
+        for alias in card.aliases:
+            if alias in owner:
+                raise RegistryFormatError(
+                    f"{registry.location}: card {name!r} has an alias that is already taken.",
+                    received=alias,
+                    hint="names and aliases are unique in a registry.",
+                )
+            owner[alias] = "alias"
+        made[name] = Summary(
+            card.title,
+            card.task,
+            card.framework,
+            card.format,
+            card.licence,
+            card.size,
+            card.trust,
+            card.available,
+            card.aliases,
+        )
+    return made
+
+
+def _decode(data: bytes | None) -> dict[str, Summary] | None:
+    """None for an index that is absent, damaged or of another format: it is only a copy, so it is built anew."""
+    if data is None:
+        return None
+    try:
+        parsed = json.loads(data)
+        if parsed["format"] != INDEX_FORMAT:
+            return None
+        return {name: Summary(*row[:-1], aliases=tuple(row[-1])) for name, row in parsed["models"].items()}
+    except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+        return None

@@ -1,0 +1,340 @@
+"""Registries in order of precedence: files, folders and URLs of the user first, the built-in one last.
+
+A registry is a JSON file `{"schema_version": 1, "models": {name: card}}`. Order of precedence: the `registries`
+argument (first one first), then the environment variable `MODELZOO_REGISTRY`, then the registry that ships with
+modelzoo. A card that hides one of a later registry is legal and reported (`Registries.hidden`, and a warning).
+
+Parsing is put off as long as possible: `list` is served by `modelzoo.registry.index` without it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+from modelzoo.errors import (
+    RegistryError,
+    RegistryFormatError,
+    RegistryVersionError,
+    UnknownModelError,
+)
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from modelzoo.registry.card import Card
+    from modelzoo.registry.index import Summary
+
+SCHEMA_VERSION = 1
+"""The major version of registry files that this modelzoo reads."""
+
+ENVIRONMENT_VARIABLE = "MODELZOO_REGISTRY"
+
+_URL = re.compile(r"https?://(?:\[[^\]]*\]|[^/,:\[\]]*)(?::\d+)?(?:/[^,:]*)?", re.IGNORECASE)
+
+
+class Registry:
+    """One registry file.
+
+    Attributes:
+        location: path or URL, as a user would name it.
+        kind: "builtin", "file" or "url".
+        data: its bytes.
+    """
+
+    def __init__(self, location: str, kind: str, data: bytes) -> None:
+        self.location = location
+        self.kind = kind
+        self.data = data
+        self._digest: str | None = None
+        self._models: dict[str, Any] | None = None
+        self._summaries: dict[str, Summary] | None = None
+
+    def __repr__(self) -> str:
+        return f"Registry({self.location!r}, kind={self.kind!r})"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hex."""
+        if self._digest is None:
+            import hashlib
+
+            self._digest = hashlib.sha256(self.data).hexdigest()
+        return self._digest
+
+    @property
+    def models(self) -> dict[str, Any]:
+        """The `models` object of the file: {name: card as JSON}.
+
+        Raises:
+            RegistryFormatError: not JSON, or no `models` object, or a name twice.
+            RegistryVersionError: another major `schema_version`.
+        """
+        if self._models is None:
+            self._models = _parse(self)
+        return self._models
+
+    @property
+    def summaries(self) -> dict[str, Summary]:
+        """What `list` shows of every card, from the index; a user's registry is validated before it gets one."""
+        if self._summaries is None:
+            from modelzoo.registry.index import read_or_build
+
+            self._summaries = read_or_build(self)
+        return self._summaries
+
+    def card(self, name: str) -> Card:
+        """The card of that very name (no aliases); KeyError where there is none."""
+        from modelzoo.registry.card import Card
+
+        return Card.from_dict(name, self.models[name])
+
+    def find(self, name: str) -> str | None:
+        """The card's name for a name or alias, None where this registry has neither."""
+        if name in self.summaries:
+            return name
+        for card_name, summary in self.summaries.items():
+            if name in summary.aliases:
+                return card_name
+        return None
+
+
+class Hidden:
+    """A card that cannot be reached because an earlier registry has its name."""
+
+    def __init__(self, name: str, by: Registry, of: Registry) -> None:
+        self.name = name
+        self.by = by
+        self.of = of
+
+    def __repr__(self) -> str:
+        return f"Hidden({str(self)!r})"
+
+    def __str__(self) -> str:
+        what = "the built-in one" if self.of.kind == "builtin" else f"that of {self.of.location}"
+        return f"card {self.name!r} of {self.by.location} hides {what}"
+
+
+class Registries:
+    """Several registries, those in front before those behind.
+
+    Attributes:
+        registries: in order of precedence, the built-in one last.
+        hidden: cards that an earlier registry hides.
+    """
+
+    def __init__(self, registries: Sequence[Registry]) -> None:
+        self.registries = tuple(registries)
+        self.hidden: tuple[Hidden, ...] = tuple(self._find_hidden())
+
+    def _find_hidden(self) -> Iterator[Hidden]:
+        # One registry hides nothing, and then nobody needs to look into it.
+        for position, registry in enumerate(self.registries[1:], start=1):
+            for name in registry.summaries:
+                for earlier in self.registries[:position]:
+                    if earlier.find(name) is not None:
+                        yield Hidden(name, by=earlier, of=registry)
+                        break
+
+    def __iter__(self) -> Iterator[tuple[str, Summary, Registry]]:
+        """(name, summary, registry) of every card that can be reached."""
+        unreachable = {(hidden.name, id(hidden.of)) for hidden in self.hidden}
+        for registry in self.registries:
+            for name, summary in registry.summaries.items():
+                if (name, id(registry)) not in unreachable:
+                    yield name, summary, registry
+
+    def names(self) -> list[str]:
+        """Names of all cards, sorted, aliases not included."""
+        return sorted(name for name, _, _ in self)
+
+    def card(self, name: str) -> Card:
+        """The card of a name or alias.
+
+        Raises:
+            UnknownModelError: no registry has it; carries the nearest names.
+            RegistryFormatError: the card is not what the schema says.
+        """
+        for registry in self.registries:
+            found = registry.find(name)
+            if found is not None:
+                return registry.card(found)
+        raise self._unknown(name)
+
+    def registry_of(self, name: str) -> Registry:
+        """The registry whose card a name or alias means; raises UnknownModelError."""
+        for registry in self.registries:
+            if registry.find(name) is not None:
+                return registry
+        raise self._unknown(name)
+
+    def _unknown(self, name: str) -> UnknownModelError:
+        known = [name for name, _, _ in self]
+        known += [alias for _, summary, _ in self for alias in summary.aliases]
+        error = UnknownModelError(name, known)
+        if not error.suggestions:
+            error.hint = "`modelzoo list` shows all names; `--registry FILE|DIR|URL` adds cards of your own."
+        return error
+
+
+def load_registries(
+    registries: Sequence[str | os.PathLike[str]] = (),
+    *,
+    refresh: bool = False,
+    offline: bool | None = None,
+    builtin: bool = True,
+) -> Registries:
+    """Find all registries, in order of precedence.
+
+    Args:
+        registries: files, folders (every `*.json` in them, sorted) or http(s) URLs that go first.
+        refresh: ask the servers of URL registries whether they have something newer. Without it a server is
+            contacted only when nothing of its registry is in the cache yet.
+        offline: never contact a server; None: as `MODELZOO_OFFLINE` says.
+        builtin: put the registry that ships with modelzoo at the end.
+
+    Raises:
+        RegistryError: a file or folder cannot be read.
+        RegistryFormatError, RegistryVersionError: see `Registry.models`.
+        OfflineError, NetworkError: a URL registry is not in the cache and cannot be had.
+    """
+    wanted = [os.fspath(location) for location in registries]
+    wanted += split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    found: list[Registry] = []
+    for location in dict.fromkeys(wanted):
+        found.extend(_open(location, refresh=refresh, offline=offline))
+    if builtin:
+        found.append(builtin_registry())
+    loaded = Registries(found)
+    if loaded.hidden:
+        import logging
+
+        for hidden in loaded.hidden:
+            logging.getLogger("modelzoo").warning("%s", hidden)
+    return loaded
+
+
+def split_locations(value: str) -> list[str]:
+    """The locations in a value of `MODELZOO_REGISTRY`, separated by `os.pathsep` or commas.
+
+    The colons of `http://host:8080/...` are no separators, so URLs and paths mix: `http://host:8080/a.json:/home/b`.
+    A colon in the path of a URL is written `%3A`.
+    """
+    found: list[str] = []
+    rest = value
+    while rest:
+        url = _URL.match(rest)
+        end = url.end() if url else _first_of(rest, "," + os.pathsep)
+        location = rest[:end].strip()
+        if location:
+            found.append(location)
+        rest = rest[end:].lstrip("," + os.pathsep + " ")
+    return found
+
+
+def _first_of(text: str, separators: str) -> int:
+    return min((at for at in map(text.find, separators) if at >= 0), default=len(text))
+
+
+def builtin_registry() -> Registry:
+    """The registry that ships with modelzoo: package data in a wheel, the repository's root in an editable install.
+
+    Raises:
+        RegistryError: the installation lacks it.
+    """
+    looked_at = builtin_locations()
+    for path in looked_at:
+        if os.path.isfile(path):  # noqa: PTH113 - pathlib costs a tenth of the import budget
+            return Registry(path, "builtin", _read(path))
+    raise RegistryError(
+        "The built-in registry is missing from this installation.",
+        received=", ".join(looked_at),
+        hint="reinstall modelzoo.",
+    )
+
+
+def builtin_locations() -> tuple[str, str]:
+    """Where `registry.json` is looked for, in this order: the package's folder, the folder above it."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+    return (
+        os.path.join(package, "registry.json"),  # noqa: PTH118
+        os.path.join(os.path.dirname(package), "registry.json"),  # noqa: PTH118, PTH120
+    )
+
+
+def is_url(location: str) -> bool:
+    return location.lower().startswith(("http://", "https://"))
+
+
+def _open(location: str, *, refresh: bool, offline: bool | None) -> list[Registry]:
+    if is_url(location):
+        from modelzoo.registry.remote import fetch_registry
+
+        return [Registry(location, "url", fetch_registry(location, refresh=refresh, offline=offline))]
+    path = os.path.expanduser(location)  # noqa: PTH111
+    if os.path.isdir(path):  # noqa: PTH112
+        inside = sorted(entry for entry in os.listdir(path) if entry.endswith(".json"))  # noqa: PTH208
+        if not inside:
+            raise RegistryError("A registry folder holds no .json file.", received=location)
+        return [Registry(one, "file", _read(one)) for one in (os.path.join(path, name) for name in inside)]  # noqa: PTH118
+    return [Registry(path, "file", _read(path))]
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return file.read()
+    except FileNotFoundError:
+        raise RegistryError(
+            "There is no such registry.", received=path, hint="give a JSON file, a folder of them, or an http(s) URL."
+        ) from None
+    except OSError as error:
+        raise RegistryError(f"A registry cannot be read: {error.strerror}.", received=path) from None
+
+
+def _parse(registry: Registry) -> dict[str, Any]:
+    where = registry.location
+    try:
+        # The built-in file is checked for doubled names by the tests; the hook would triple the time to parse it.
+        hook = None if registry.kind == "builtin" else _refuse_doubles
+        parsed = json.loads(registry.data, object_pairs_hook=hook)
+    except (ValueError, RecursionError) as error:
+        raise RegistryFormatError(f"{where} is not a JSON registry: {error}.") from None
+    if not isinstance(parsed, dict):
+        raise RegistryFormatError(f"{where} is not a registry: a JSON object is needed.", received=type(parsed).__name__)
+    check_version(parsed.get("schema_version"), where)
+    models = parsed.get("models")
+    if not isinstance(models, dict):
+        raise RegistryFormatError(
+            f"{where} has no `models` object.",
+            received=sorted(parsed),
+            hint='a registry is {"schema_version": 1, "models": {name: card}}.',
+        )
+    return models
+
+
+def check_version(version: Any, where: str) -> None:
+    """Raise RegistryVersionError unless `version` is 1, or a "1.x" with additions that an old reader can skip."""
+    major = version
+    if isinstance(version, str) and re.fullmatch(r"\d+(\.\d+)*", version):
+        major = int(version.split(".")[0])
+    if major == SCHEMA_VERSION and not isinstance(major, bool):
+        return
+    newer = isinstance(major, int) and not isinstance(major, bool) and major > SCHEMA_VERSION
+    raise RegistryVersionError(
+        f"{where} is written for another schema version; this modelzoo reads version {SCHEMA_VERSION}.",
+        received=f"schema_version {version!r}",
+        hint="update modelzoo." if newer else f'put "schema_version": {SCHEMA_VERSION} into the file.',
+    )
+
+
+def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        names = [name for name, _ in pairs]
+        double = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the name {double!r} occurs twice in one object")
+    return made

@@ -1,0 +1,115 @@
+"""`list_models` and `info`: finding a card by pattern, by facet and by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from modelzoo.errors import UsageError
+from modelzoo.registry.loading import Registries, load_registries
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from modelzoo.registry.card import Card
+    from modelzoo.registry.index import Summary
+
+
+def list_models(
+    pattern: str | None = None,
+    *,
+    task: str | None = None,
+    framework: str | None = None,
+    licence: str | None = None,
+    cached: bool | None = None,
+    registries: Sequence[str] | Registries = (),
+    refresh: bool = False,
+) -> list[str]:
+    """Names of the cards that match everything given, sorted.
+
+    Args:
+        pattern: a glob (`"inception*"`) when it holds `*`, `?` or `[`, else a part of the name; aliases match too,
+            case does not matter.
+        task, framework, licence: the card's field, or a glob for it ("classification", "tf*", "apache*").
+        cached: True: only what is complete in the cache; False: only what is not.
+        registries: files, folders or URLs that go before the built-in registry, or what `load_registries` gave.
+        refresh: ask the servers of URL registries for something newer.
+    """
+    found = summaries(
+        pattern,
+        task=task,
+        framework=framework,
+        licence=licence,
+        cached=cached,
+        registries=registries,
+        refresh=refresh,
+    )
+    return list(found)
+
+
+def summaries(
+    pattern: str | None = None,
+    *,
+    task: str | None = None,
+    framework: str | None = None,
+    licence: str | None = None,
+    cached: bool | None = None,
+    registries: Sequence[str] | Registries = (),
+    refresh: bool = False,
+) -> dict[str, Summary]:
+    """{name: Summary} for `list_models`' names, sorted by name; same arguments."""
+    loaded = _loaded(registries, refresh)
+    found = {}
+    for name, summary, _ in loaded:
+        if (
+            (pattern is None or any(_matches(known, pattern, part=True) for known in (name, *summary.aliases)))
+            and (task is None or _matches(summary.task, task))
+            and (framework is None or _matches(summary.framework, framework))
+            and (licence is None or _matches(summary.licence, licence))
+        ):
+            found[name] = summary
+    if cached is not None:
+        complete = _cached(loaded, found)
+        found = {name: summary for name, summary in found.items() if (name in complete) == cached}
+    return dict(sorted(found.items()))
+
+
+def info(name: str, *, registries: Sequence[str] | Registries = (), refresh: bool = False) -> Card:
+    """The card of a model, by its name or an alias.
+
+    Raises:
+        UnknownModelError: no registry has it; carries the nearest names ("did you mean").
+        RegistryFormatError, RegistryVersionError: a registry is not valid.
+    """
+    if not isinstance(name, str) or not name:
+        raise UsageError("A model is named by a string.", received=repr(name))
+    return _loaded(registries, refresh).card(name)
+
+
+def _loaded(registries: Sequence[str] | Registries, refresh: bool) -> Registries:
+    if isinstance(registries, Registries):
+        return registries
+    if isinstance(registries, str):
+        registries = (registries,)
+    return load_registries(registries, refresh=refresh)
+
+
+def _matches(text: str, pattern: str, part: bool = False) -> bool:
+    text, pattern = text.casefold(), pattern.casefold()
+    if not any(sign in pattern for sign in "*?["):
+        return pattern in text if part else pattern == text
+    import fnmatch
+
+    return fnmatch.fnmatchcase(text, pattern)
+
+
+def _cached(loaded: Registries, names: dict[str, Summary]) -> set[str]:
+    from modelzoo.registry.sources import card_sources
+    from modelzoo.store import Store
+
+    store = Store()
+    held = {entry.key for entry in store.entries()}
+    complete = set()
+    for name in held.intersection(names):
+        card = loaded.card(name)
+        if card.files and store.locate(card.name, card_sources(card)) is not None:
+            complete.add(name)
+    return complete

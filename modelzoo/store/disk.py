@@ -1,0 +1,92 @@
+"""What file systems refuse, said in our words."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from modelzoo.errors import CacheError, DiskError, DiskFullError, ReadOnlyError
+from modelzoo.store import posix
+
+_FULL = {errno.ENOSPC, errno.EFBIG} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
+_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+ROOM_HINT = "free some space (`modelzoo cache list`, `modelzoo cache prune`), or set MODELZOO_CACHE to another disk"
+
+
+def free_space(folder: Path) -> int | None:
+    """Bytes that may still be written below `folder` (its nearest existing parent); None if nobody says."""
+    import shutil
+
+    for place in (folder, *folder.parents):
+        try:
+            return shutil.disk_usage(place).free
+        except FileNotFoundError:
+            continue
+        except OSError:
+            return None
+    return None
+
+
+def refusal(error: OSError, doing: str, path: Path, *, needed: int | None = None, kept: str = "") -> DiskError:
+    """Our error for an `OSError` met while `doing` something with `path`."""
+    after = f" {kept}" if kept else ""
+    if error.errno in _FULL:
+        free = free_space(path.parent)
+        quota = "the quota is used up" if error.errno == getattr(errno, "EDQUOT", -1) else "no space is left"
+        numbers = "" if needed is None else f" ({_bytes(needed)} needed, {_bytes(free)} free)"
+        return DiskFullError(f"Cannot {doing}: {quota}{numbers}.{after}", received=path, hint=ROOM_HINT)
+    if error.errno in _REFUSED:
+        owner = next((posix.owner_of(p) for p in (path, *path.parents) if p.exists()), "another user")
+        return ReadOnlyError(
+            f"Cannot {doing}: {error.strerror or error} (it belongs to {owner}).{after}",
+            received=path,
+            hint="set MODELZOO_CACHE to a folder that you may write",
+        )
+    return DiskError(f"Cannot {doing}: {error.strerror or error}.{after}", received=path)
+
+
+@contextmanager
+def guard(doing: str, path: Path, *, needed: int | None = None, kept: str = "") -> Iterator[None]:
+    """Turns an `OSError` of the block into ours."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise CacheError(
+            f"Cannot {doing}: it is gone; was the cache deleted meanwhile?", received=path, hint="run it again"
+        ) from error
+    except OSError as error:
+        raise refusal(error, doing, path, needed=needed, kept=kept) from error
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Raises DiskFullError before a byte is written, where it is clear that the bytes will not fit."""
+    free = free_space(folder)
+    if free is not None and free < needed:
+        raise DiskFullError(
+            f"Not enough space for {what}: {_bytes(needed)} needed, {_bytes(free)} free.",
+            received=folder,
+            hint=ROOM_HINT,
+        )
+
+
+def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Replaces `path` by a file with `data`, atomically: a reader sees the old content or the new one."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    with guard(f"write {path.name}", path, needed=len(data)):
+        try:
+            with temporary.open("xb") as stream:
+                stream.write(data)
+                stream.flush()
+                if sync:
+                    os.fsync(stream.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def _bytes(count: int | None) -> str:
+    return "an unknown number of bytes" if count is None else f"{count:,} bytes"
