@@ -98,12 +98,12 @@ import numpy as np, keras
 from modelzoo import networks
 from modelzoo.checkpoints.write_v1 import write_v1
 model = networks.build("inception_v1")
-names = dict()
+arrays = dict()
 for v in model.variables:
-    layer, kind = v.path.split("/")
-    attribute = dict(kernel="kernel", bias="bias").get(kind, kind)
-    names[model.variable_names[layer + "/" + attribute]] = np.asarray(v)
-write_v1({str(folder / "inception_v1.ckpt")!r}, names)
+    name = model.variable_names.get(v.path)
+    if name is not None:                       # Dropout's seed is no weight
+        arrays[name] = np.asarray(v)
+write_v1({str(folder / "inception_v1.ckpt")!r}, arrays)
 for name in {KERAS!r}:
     getattr(keras.applications, name)(weights=None).save_weights({str(folder)!r} + "/" + name + ".weights.h5")
 print("{{}}")
@@ -132,7 +132,7 @@ def main() -> None:
 
     ours = "modelzoo inception_v1"
     per_layer = {job: median(job, "total") / median(job, "layers") for job in jobs}
-    print("| model | layers | parameters | build + load, s | ms a layer | ours / theirs, a layer | first prediction, s |")
+    print("| model | layers | parameters | build + load, s | ms a layer | ours / theirs, a layer | first call, s |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for job in jobs:
         if job == "its parts":

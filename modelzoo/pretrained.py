@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     import numpy as np
 
     from modelzoo.features import FeatureExtractor
-    from modelzoo.preprocess import Labels, Preprocess
+    from modelzoo.preprocess import Labels, Prediction, Preprocess
 
 _log = logging.getLogger("modelzoo")
 
-Registries = Sequence[str | Path]
+Registries = Sequence[str | PathLike[str]]
 
 
 def fetch(
@@ -36,7 +37,7 @@ def fetch(
     cache: str | Path | None = None,
     offline: bool | None = None,
     trust_first_use: bool = False,
-    progress: bool | None | Callable[[str, int, int | None], None] = None,
+    progress: bool | Callable[[str, int, int | None], None] | None = None,
 ) -> Fetched:
     """Bring a model's files into the cache, verified, and say where they are.
 
@@ -58,7 +59,7 @@ def fetch(
         LockTimeoutError: as the names say; see `modelzoo.errors`.
     """
     return fetch_card(
-        info(name, registries=registries),
+        _card(name, registries),
         cache=cache,
         offline=offline,
         trust_first_use=trust_first_use,
@@ -91,7 +92,7 @@ def fetch_card(
 def load_pretrained(
     name: str,
     *,
-    weights: str | Path | None = "card",
+    weights: str | PathLike[str] | None = "card",
     features: Sequence[str] | str | None = None,
     pooling: str | None = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
@@ -128,16 +129,16 @@ def load_pretrained(
         CheckpointError: the weight file cannot be read.
         UsageError, ArrayError: arguments that contradict each other or the network.
     """
-    card = info(name, registries=registries)
+    _check_arguments(weights, features, pooling, include_top)
+    card = _card(name, registries)
     builder = _builder(card)
     path: Path | None
+    folder: Path | None = None
     if weights is None:
         path = None
     elif weights == "card":
-        fetched = fetch_card(
-            card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress
-        )
-        path = weight_file(fetched)
+        fetched = fetch_card(card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress)
+        path, folder = weight_file(fetched), fetched.path
     else:
         path = Path(weights).expanduser()
     model = builder(
@@ -150,7 +151,8 @@ def load_pretrained(
     )
     if not trainable:
         model.trainable = False
-    _attach(model, card, input_shape=input_shape, new_head=classes is not None)
+    head = None if not include_top else "new" if classes is not None else "own"
+    _attach(model, card, input_shape=input_shape, head=head, folder=folder)
     if features is None:
         return model
     from modelzoo.features import FeatureExtractor
@@ -158,6 +160,28 @@ def load_pretrained(
     return FeatureExtractor(
         model, features, pooling=pooling, preprocess=model.preprocess, labels=model.labels, card=card
     )
+
+
+def _card(name: str, registries: Registries | str | PathLike[str]) -> Card:
+    given = [registries] if isinstance(registries, (str, PathLike)) else list(registries)
+    return info(name, registries=[fspath(registry) for registry in given])
+
+
+def _check_arguments(weights: Any, features: Any, pooling: Any, include_top: Any) -> None:
+    """Refuse what can be refused before anything is fetched or built."""
+    if not (weights is None or (isinstance(weights, (str, PathLike)) and str(weights))):
+        raise UsageError('weights is "card", None, or the path of a weight file.', received=repr(weights))
+    if pooling not in (None, "avg", "max"):
+        raise UsageError("pooling is 'avg', 'max' or None.", received=repr(pooling))
+    if not isinstance(include_top, bool):
+        raise UsageError("include_top is True or False.", received=repr(include_top))
+    names = [features] if isinstance(features, str) else features
+    if names is not None and not (isinstance(names, Sequence) and names and all(isinstance(n, str) for n in names)):
+        raise UsageError(
+            'features is a list of tap names, one name, or "all".',
+            received=repr(features),
+            hint="modelzoo taps NAME lists them",
+        )
 
 
 def _builder(card: Card) -> Callable[..., keras.Model]:
@@ -235,7 +259,7 @@ class _Decoder:
     labels: Labels
     kind: str
 
-    def __call__(self, out: Any, top: int = 5) -> list[list[tuple[str, float, int]]]:
+    def __call__(self, out: Any, top: int = 5) -> list[list[Prediction]]:
         """The best classes.
 
         Args:
@@ -244,6 +268,10 @@ class _Decoder:
 
         Returns:
             For each of the N: up to `top` of (label, probability in 0..1, class index), best first.
+
+        Raises:
+            ArrayError: `out` is of another shape or number of classes, or holds NaN.
+            InputError: `top` is below 1.
         """
         return self.labels.decode(out, top=top, kind=self.kind)
 
@@ -258,32 +286,44 @@ def attach(model: keras.Model, name: str, *, registries: Registries = ()) -> ker
 
     Raises:
         UnknownModelError: no registry has the name.
+        UsageError: `model` is no Keras model, or one whose input is not known yet.
     """
-    from modelzoo.networks.slim import Tap
+    import keras
 
-    card = info(name, registries=registries)
-    shape = tuple(model.input.shape[1:])
-    published = card.outputs[0].classes if card.outputs else None
-    own = len(model.outputs[0].shape) == 2 and published is not None and model.outputs[0].shape[-1] != published
-    # Layer names are source names made legal, and no slim scope holds a dot of its own.
-    taps = {}
-    for layer in model.layers[1:]:
-        scope = layer.name.replace(".", "/")
-        taps[scope] = Tap(scope, layer.output, "/" not in scope)
+    from modelzoo.networks.slim import find_taps
+
+    card = _card(name, registries)
+    if not isinstance(model, keras.Model) or not hasattr(model, "inputs") or not model.inputs:
+        raise UsageError(
+            "attach takes a Keras model whose input is known.",
+            received=type(model).__name__,
+            hint="keras.models.load_model(path) of what model.save(path) wrote gives one",
+        )
+    shape = tuple(model.inputs[0].shape[1:])
+    taps = find_taps(model)
     object.__setattr__(model, "taps", taps)
-    _attach(model, card, input_shape=shape if len(shape) == 3 else None, new_head=own)
+    head = None
+    if card.outputs and card.outputs[0].name in taps:
+        head = "own" if model.outputs[0].shape[-1] == card.outputs[0].classes else "new"
+    _attach(model, card, input_shape=shape if len(shape) == 3 else None, head=head)
     return model
 
 
 def _attach(
-    model: keras.Model, card: Card, *, input_shape: tuple[int | None, ...] | None, new_head: bool
+    model: keras.Model,
+    card: Card,
+    *,
+    input_shape: tuple[int | None, ...] | None,
+    head: str | None,
+    folder: Path | None = None,
 ) -> None:
-    labels = None if new_head else card_labels(card)
+    """Set the attributes; `head` is the card's "own" classifier, a "new" one, or None without one."""
+    labels = card_labels(card, folder) if head == "own" else None
     kind = card.outputs[0].kind if card.outputs else "logits"
     decode = None
     if labels is not None:
         decode = _Decoder(labels, kind)
-    elif new_head:
+    elif head == "new":
         from modelzoo.preprocess import Labels
 
         width = int(model.outputs[0].shape[-1])
@@ -291,18 +331,29 @@ def _attach(
     # Not through Keras' __setattr__: none of these is state of the model.
     for key, value in {
         "card": card,
-        "preprocess": card_preprocess(card, input_shape),
+        "preprocess": card_preprocess(card, input_shape, folder),
         "labels": labels,
         "decode": decode,
     }.items():
         object.__setattr__(model, key, value)
 
 
-def card_preprocess(card: Card, input_shape: Sequence[int | None] | None = None) -> Preprocess | None:
-    """From pictures to the network's input, as the card says, at another size if one is given."""
+def card_preprocess(
+    card: Card, input_shape: Sequence[int | None] | None = None, folder: Path | None = None
+) -> Preprocess | None:
+    """From pictures to the network's input, as the card says.
+
+    Args:
+        card: any card.
+        input_shape: (H, W, C) of the network's input, where it is not the card's; None sides leave the card's size.
+        folder: the fetched files, where the card's mean picture lies.
+
+    Returns:
+        None where the card does not say.
+    """
     if not card.inputs or card.inputs[0].preprocess is None:
         return None
-    from modelzoo.preprocess import Preprocess
+    from modelzoo.preprocess import Preprocess, read_mean
 
     own = card.inputs[0]
     assert own.preprocess is not None
@@ -311,24 +362,28 @@ def card_preprocess(card: Card, input_shape: Sequence[int | None] | None = None)
         fields["colour"] = own.colour
     if "size" not in fields and None not in own.shape[:2]:
         fields["size"] = list(own.shape[:2])
-    preprocess = Preprocess.from_dict(fields)
+    preprocess = Preprocess.from_card(fields)
+    if preprocess.mean_file is not None and folder is not None:
+        preprocess = preprocess.with_mean_image(read_mean(folder / preprocess.mean_file))
     if input_shape is not None and None not in input_shape[:2]:
         height, width = (int(side or 0) for side in input_shape[:2])
         preprocess = preprocess.with_size(height, width)
     return preprocess
 
 
-def card_labels(card: Card) -> Labels | None:
-    """What the classes are called, or None where the card does not say."""
-    if card.labels is None:
+def card_labels(card: Card, folder: Path | None = None) -> Labels | None:
+    """What the classes are called, or None where the card does not say.
+
+    Args:
+        card: any card.
+        folder: the fetched files, where the card's own file of labels lies; without it such labels are None.
+    """
+    said = card.labels
+    if said is None or not (said.names or said.dataset or (said.file and folder is not None)):
         return None
     from modelzoo.preprocess import Labels
 
-    if card.labels.names is not None:
-        return Labels(tuple(card.labels.names), offset=card.labels.offset)
-    if card.labels.dataset == "imagenet":
-        return Labels.imagenet(offset=card.labels.offset)
-    return None
+    return Labels.from_dict(said.as_dict(), folder=folder)
 
 
 __all__ = ["attach", "fetch", "fetch_card", "load_pretrained", "weight_file"]

@@ -5,7 +5,17 @@ import importlib
 #: One module a family.
 FAMILIES = (
     "activation",
+    "comparison",
+    "convolution",
+    "linear",
     "math",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "reduction",
+    "resize",
+    "sampling",
+    "signal",
 )
 
 for _family in FAMILIES:

@@ -78,7 +78,7 @@ class Plan:
         self.name = graph.name
         self.weights = weights
         self.constants: dict[ir.Value, Any] = {}
-        self.steps: list[_Step] = []
+        self.steps: list[Step] = []
         if isinstance(graph, ir.Graph):
             for value in graph.initializers.values():
                 if value not in weights and value.const_value is not None:
@@ -89,7 +89,7 @@ class Plan:
                     attributes = resolve(node, bound or {})
                     self.constants[node.outputs[0]] = narrow(constant_value(attributes))
                 continue
-            self.steps.append(_Step(node, model, opsets, bound or {}, weights))
+            self.steps.append(Step(node, model, opsets, bound or {}, weights))
         self._find_last_uses()
 
     def _needed(self, graph: ir.Graph | ir.Function) -> list[ir.Node]:
@@ -121,7 +121,7 @@ class Plan:
         return [scope[value] for value in self.outputs]
 
 
-class _Step:
+class Step:
     """One node: takes its inputs from a scope and puts its outputs there."""
 
     def __init__(

@@ -7,8 +7,9 @@ CRC32 implementation", 2024). A message is a polynomial over GF(2), and its chec
 is an exclusive or into three later places. Squaring keeps the number of terms over GF(2), so the 64th power of that
 multiple moves whole 64-bit words: three vector operations for each part of the message, and no table.
 
-What is left, about two kilobytes, is looked up byte by byte in a table that has an entry for each (distance from the
-end, byte value) pair, and the entries are combined by exclusive or.
+What is left, about two kilobytes, is cut into rows. A row's bytes are looked up in a table that has an entry for each
+(distance from the end, byte value) pair, and the entries are combined by exclusive or; then row is added to row, each
+time after the sum so far was moved on by a row's length. The table is small because it is computed at first use.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ _LONG = (4323, 5259, 5685)
 _SHORT = (123, 145, 178, 195, 266)
 
 _WORD = 8
-_TABLE_BYTES = _SHORT[-1] * _WORD
+_REST_BYTES = _SHORT[-1] * _WORD
+_ROW_BYTES = 128
 _SEGMENT_WORDS = 1 << 15  # 256 kB: the working buffer stays in the second-level cache
 
 
@@ -53,14 +55,19 @@ def crc32c(data: Any) -> int:
         for byte in message.tobytes():
             crc = (crc >> 8) ^ table[(crc ^ byte) & 0xFF]
         return crc ^ _ONES
-    if message.size <= _TABLE_BYTES:
+    if message.size <= _REST_BYTES:
         rest = message.copy()
         rest[:4] ^= 0xFF  # the start value, moved into the message
     else:
         rest = _shorten(message)
-    flat, offsets = _position_table()
-    found = flat.take(offsets[_TABLE_BYTES - rest.size :] + rest)
-    return int(np.bitwise_xor.reduce(found)) ^ _ONES
+    flat, offsets, (low, second, third, high) = _row_tables()
+    # Zero bytes in front change nothing.
+    rows = np.zeros((-(-rest.size // _ROW_BYTES), _ROW_BYTES), dtype=np.uint8)
+    rows.reshape(-1)[rows.size - rest.size :] = rest
+    crc = 0
+    for row in np.bitwise_xor.reduce(flat.take(offsets + rows), axis=1).tolist():
+        crc = low[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ high[crc >> 24] ^ row
+    return crc ^ _ONES
 
 
 def mask(crc: int) -> int:
@@ -75,7 +82,7 @@ def unmask(masked: int) -> int:
 
 
 def _shorten(message: np.ndarray) -> np.ndarray:
-    """The at most `_TABLE_BYTES` bytes whose remainder is that of `message` with the start value applied."""
+    """The at most `_REST_BYTES` bytes whose remainder is that of `message` with the start value applied."""
     # Zero bytes in front change nothing, so every message is padded there to whole words.
     kept = _LONG[-1]
     words = -(-message.size // _WORD)
@@ -132,30 +139,23 @@ def _byte_table() -> tuple[int, ...]:
 
 
 @functools.cache
-def _position_table() -> tuple[np.ndarray, np.ndarray]:
-    """(flat table, offset of each position's 256 entries); the last position is the message's last byte."""
-    one = np.array(_byte_table(), dtype=np.uint32)
-    rows = one[np.newaxis]  # rows[i]: a byte with i bytes behind it
-    while len(rows) < _TABLE_BYTES:
-        further = rows
-        # Advance every entry by as many zero bytes as there are rows, by squaring the one-byte step.
-        further = _advance(further, len(rows))
-        rows = np.concatenate([rows, further])
-    rows = np.ascontiguousarray(rows[:_TABLE_BYTES][::-1])
-    offsets = np.arange(_TABLE_BYTES, dtype=np.int64) * 256
-    return rows.reshape(-1), offsets
+def _row_tables() -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
+    """What the rest of a message is looked up in.
 
-
-def _advance(values: np.ndarray, count: int) -> np.ndarray:
-    """`values` (uint32 remainders) after `count` zero bytes; `count` is a power of two."""
+    Returns:
+        The flat table of a row's positions, the last of which is the row's last byte; the offset of each position's
+        256 entries; and four tables, one for each byte of a remainder, that move it on by a row.
+    """
     table = np.array(_byte_table(), dtype=np.uint32)
-    # The step is linear: know it for the 32 single bits, square that until it spans `count` bytes, expand by bytes.
-    basis = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    basis = (basis >> np.uint32(8)) ^ table[basis & np.uint32(0xFF)]
-    while count > 1:
-        basis = _apply(_expand(basis), basis)
-        count //= 2
-    return _apply(_expand(basis), values)
+    # One zero byte further is a linear step: know it for the 32 single bits, and square it to double its length.
+    step = np.uint32(1) << np.arange(32, dtype=np.uint32)
+    step = (step >> np.uint32(8)) ^ table[step & np.uint32(0xFF)]
+    positions = table[np.newaxis]  # positions[i]: a byte with i bytes behind it
+    while len(positions) < _ROW_BYTES:
+        positions = np.concatenate([positions, _apply(_expand(step), positions)])
+        step = _apply(_expand(step), step)
+    flat = np.ascontiguousarray(positions[::-1]).reshape(-1)
+    return flat, np.arange(_ROW_BYTES, dtype=np.int64) * 256, _expand(step).tolist()
 
 
 def _expand(basis: np.ndarray) -> np.ndarray:

@@ -18,7 +18,10 @@ def main() -> NoReturn:
     if not os.environ.get("MODELZOO_DEBUG"):
         # TensorFlow writes banners and guesses about GPUs to stderr while it is imported. This process is ours
         # alone, so it may be told to be silent; the library itself never touches this.
+        from modelzoo.cli.silence import silence_tensorflow
+
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        silence_tensorflow()
     from modelzoo.cli.root import root
 
     root.main(prog_name="modelzoo")

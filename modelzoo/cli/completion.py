@@ -12,8 +12,7 @@ import click
 from modelzoo.cli.root import root, verb
 from modelzoo.cli.settings import current
 
-__all__ = ["MODEL", "ModelName", "completion"]
-
+__all__ = ["MODEL", "TAP", "ModelName", "TapName", "completion"]
 
 
 class ModelName(click.ParamType):
@@ -37,8 +36,31 @@ class ModelName(click.ParamType):
 MODEL = ModelName()
 
 
+class TapName(click.ParamType):
+    """The name of a tap; a shell completes it from the card of the model that stands before it."""
+
+    name = "tap"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        from modelzoo.errors import ModelzooError
+        from modelzoo.registry import info
+
+        # Behind a `--tap` without a value click stops parsing: the name is then still among the words.
+        name = ctx.params.get("name") or next(iter(ctx.args), "")
+        try:
+            taps = info(name, registries=current(ctx).registries).taps
+        except ModelzooError:
+            return []
+        return [CompletionItem(tap) for tap in ("all", *taps) if tap.startswith(incomplete)]
+
+
+TAP = TapName()
+
+
 @verb("completion")
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(ctx: click.Context, shell: str) -> None:
     """Print the completion script of SHELL on standard output.

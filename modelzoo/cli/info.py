@@ -101,7 +101,9 @@ def _side(value: int | None) -> str:
 
 def _input(one: Input) -> str:
     shape = " x ".join(map(_side, one.shape))
-    return " ".join(filter(None, [f"{one.name}: {shape}", one.dtype, one.colour, one.layout and f"(source {one.layout})"]))
+    return " ".join(
+        filter(None, [f"{one.name}: {shape}", one.dtype, one.colour, one.layout and f"(source {one.layout})"])
+    )
 
 
 def _preprocessing(how: Preprocessing) -> str:
@@ -176,8 +178,11 @@ def _file(file: File) -> str:
 
 def _warnings(card: Card) -> Iterator[str]:
     if card.licence == "unknown":
-        yield "nobody states a licence for these weights: ask their authors before you pass them on or sell what they do."
+        yield (
+            "nobody states a licence for these weights: ask their authors before you pass them on or sell what they do."
+        )
     if card.build.needs:
-        yield f"this version of modelzoo cannot build it yet; it lacks: {', '.join(card.build.needs)}. It can be fetched."
+        lacks = ", ".join(card.build.needs)
+        yield f"this version of modelzoo cannot build it yet; it lacks: {lacks}. It can be fetched."
     if any(url.url.startswith("http://") for file in card.files for url in file.urls) and card.trust != "pinned":
         yield "a file comes over plain http and has no strong digest."

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 import click
 
 from modelzoo import errors
+from modelzoo.cli.log import warnings_heard
 from modelzoo.cli.output import Reporter
 from modelzoo.cli.settings import Settings, apply_environment, current, global_options
 
@@ -94,7 +95,8 @@ class Verb(Described):
         self.params.extend(global_options())
 
     def invoke(self, ctx: click.Context) -> Any:
-        with apply_environment(current(ctx)):
+        settings = current(ctx)
+        with apply_environment(settings), warnings_heard(settings.reporter):
             return super().invoke(ctx)
 
 
@@ -117,7 +119,9 @@ class Noun(Described, click.Group):
             ctx.exit(errors.UsageError.exit_code)
         return super().parse_args(ctx, args)
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             near = errors.nearest(args[0], self.list_commands(ctx))
             path = ctx.command_path
@@ -227,12 +231,11 @@ def _as_fault(error: Exception, *, debug: bool) -> Fault:
 
     text = " ".join(str(error).split())
     short = text if len(text) <= 500 else text[:497] + "..."
+    report_it = "run it again with MODELZOO_DEBUG=1 to see the traceback, and please report it with that and "
     return Fault(
         f"modelzoo {__version__} met something it did not foresee, and stopped.",
         received=f"{type(error).__name__}: {short}" if short else type(error).__name__,
-        hint=None
-        if debug
-        else "run it again with MODELZOO_DEBUG=1 to see the traceback, and please report it with that and `modelzoo doctor`",
+        hint=None if debug else f"{report_it}`modelzoo doctor`",
     )
 
 
@@ -283,7 +286,12 @@ root = Root(
     "with named taps.",
     params=[
         click.Option(
-            ["--version"], is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Show the version."
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version.",
         )
     ],
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from modelzoo.errors import DiskFullError, ImageError, MissingExtraError, ReadOnlyError, UsageError
+from modelzoo.errors import DiskError, DiskFullError, ImageError, MissingExtraError, ReadOnlyError, UsageError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +39,8 @@ def find_pictures(inputs: str | Path | Iterable[str | Path]) -> list[Path]:
         elif path.exists():
             found.append(path)
         elif glob.has_magic(str(item)):
-            found.extend(sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()))
+            # Path.glob takes no absolute pattern.
+            found.extend(sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()))  # noqa: PTH207
         else:
             raise ImageError("There is no such picture or folder.", received=str(item), hint="check the path")
     if not found:
@@ -60,7 +61,8 @@ class _NpzWriter:
     """npz: key = tap, rows in the order of the inputs."""
 
     def __init__(self, target: Path, count: int) -> None:
-        self._target, self._parts = target, {}  # type: ignore[var-annotated]
+        self._target = target
+        self._parts: dict[str, list[np.ndarray]] = {}
 
     def add(self, paths: list[Path], features: Mapping[str, np.ndarray]) -> None:
         for tap, rows in features.items():
@@ -70,8 +72,9 @@ class _NpzWriter:
         import numpy as np
 
         with self._target.open("wb") as file:
-            # allow_pickle only concerns object arrays; these are float32. Tap names may hold slashes: fine in a zip.
-            np.savez(file, **{tap: np.concatenate(rows) for tap, rows in self._parts.items()})
+            # Tap names may hold slashes: fine in a zip.
+            arrays: dict[str, Any] = {tap: np.concatenate(rows) for tap, rows in self._parts.items()}
+            np.savez(file, **arrays)
 
 
 class _NpyWriter:
@@ -172,7 +175,9 @@ def _complete_or_nothing(path: Path) -> Iterator[Path]:
             raise DiskFullError(
                 "The disk is full; nothing was written.", received=str(path), hint="free space or choose another folder"
             ) from error
-        raise
+        raise DiskError(
+            f"The output could not be written: {error.strerror or error}.", received=str(path), hint="check the path"
+        ) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -199,7 +204,7 @@ def extract(
 
     Raises:
         ImageError: a file is no picture; nothing is written.
-        UsageError, ReadOnlyError, DiskFullError, MissingExtraError: the output cannot be written.
+        UsageError, ReadOnlyError, DiskFullError, DiskError, MissingExtraError: the output cannot be written.
     """
     from tqdm import tqdm
 

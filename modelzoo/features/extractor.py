@@ -81,20 +81,24 @@ class FeatureExtractor:
             ImageError: a file is no picture.
             ArrayError: an array is of another dtype or shape; for floats use `.model`, which takes the network's
                 own input.
+            UsageError: the network has no preprocessing, or `batch_size` is below 1.
         """
         import numpy as np
 
-        items = x if isinstance(x, (list, tuple)) else [x]
-        if not isinstance(x, (list, tuple)) and getattr(x, "ndim", 0) == 4:
-            parts = [self.preprocess(x[i : i + batch_size]) for i in range(0, len(x), batch_size)] or [
-                self.preprocess(x)
-            ]
-        else:
-            parts = [self.preprocess(list(items[i : i + batch_size])) for i in range(0, len(items), batch_size)] or [
-                self.preprocess(list(items))
-            ]
-        results = [self.run(part) for part in parts]
+        several = isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 4
+        step = _checked_batch_size(batch_size)
+        parts = [x[i : i + step] for i in range(0, max(len(x), 1), step)] if several else [x]
+        results = [self.run(self._prepared(part)) for part in parts]
         return {name: np.concatenate([result[name] for result in results]) for name in self.taps}
+
+    def _prepared(self, pictures: Any) -> np.ndarray:
+        """The network's own input, (N, H, W, 3), of one picture or several."""
+        if self.preprocess is None:
+            raise UsageError(
+                f"Nobody states how {self.model.name} wants its pictures prepared.",
+                hint="prepare them yourself and use fx.model(x), which takes the network's own input",
+            )
+        return self.preprocess(pictures)
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Features of a preprocessed batch (N, H, W, 3) in the network's own range, as NumPy arrays.
@@ -115,13 +119,14 @@ class FeatureExtractor:
         """Features of `items`, in order, a batch at a time; the next batch is decoded while one is computed."""
         from concurrent.futures import ThreadPoolExecutor
 
+        batch_size = _checked_batch_size(batch_size)
         groups = [list(items[i : i + batch_size]) for i in range(0, len(items), batch_size)]
         with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self.preprocess, groups[0]) if groups else None
+            ahead = pool.submit(self._prepared, groups[0]) if groups else None
             for k in range(len(groups)):
                 assert ahead is not None
                 batch = ahead.result()
-                ahead = pool.submit(self.preprocess, groups[k + 1]) if k + 1 < len(groups) else None
+                ahead = pool.submit(self._prepared, groups[k + 1]) if k + 1 < len(groups) else None
                 yield self.run(batch)
 
     def extract(
@@ -131,3 +136,9 @@ class FeatureExtractor:
         from modelzoo.features.extract import extract
 
         return extract(self, inputs, out, batch_size=batch_size, progress=progress)
+
+
+def _checked_batch_size(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError("batch_size is a positive whole number.", received=repr(value))
+    return value

@@ -34,7 +34,16 @@ _BAR_REST = (170, 196, 214)
 
 # Black over blue, violet and orange to pale yellow: lightness rises evenly, so that it also reads in grey.
 _HEAT = np.array(
-    [(6, 8, 24), (24, 30, 84), (74, 34, 122), (136, 44, 116), (196, 66, 84), (236, 116, 48), (250, 180, 60), (252, 246, 190)],
+    [
+        (6, 8, 24),
+        (24, 30, 84),
+        (74, 34, 122),
+        (136, 44, 116),
+        (196, 66, 84),
+        (236, 116, 48),
+        (250, 180, 60),
+        (252, 246, 190),
+    ],
     dtype=np.float32,
 )
 

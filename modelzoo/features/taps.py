@@ -68,9 +68,7 @@ def _stride(tensor: Any, memory: dict[int, Fraction | None]) -> Fraction | None:
         known = [step for step in steps if step is not None]
         if not parents:
             memory[id(current)] = Fraction(1)
-        elif len(current.shape) != 4 or not known:
-            memory[id(current)] = None
-        elif "Global" in type(history.operation).__name__:
+        elif len(current.shape) != 4 or not known or "Global" in type(history.operation).__name__:
             memory[id(current)] = None
         else:
             memory[id(current)] = max(known) * _own_stride(history.operation)
@@ -88,7 +86,9 @@ def _own_stride(layer: Any) -> Fraction:
     return Fraction(1, first) if "Transpose" in kind else Fraction(first)
 
 
-def choose_taps(wanted: Iterable[str] | str, known: Mapping[str, Any], end_points: Iterable[str], owner: str) -> list[str]:
+def choose_taps(
+    wanted: Iterable[str] | str, known: Mapping[str, Any], end_points: Iterable[str], owner: str
+) -> list[str]:
     """The names to extract, checked: `"all"` gives the end points.
 
     Raises:
@@ -96,7 +96,7 @@ def choose_taps(wanted: Iterable[str] | str, known: Mapping[str, Any], end_point
     """
     if isinstance(wanted, str):
         wanted = list(end_points) if wanted == "all" else [wanted]
-    names = list(dict.fromkeys(wanted))
+    names = list(dict.fromkeys(wanted))  # asked for twice is given once
     for name in names:
         if name not in known:
             error = UnknownTapError(name, known, what=f"{owner} has no tap {name!r}.")

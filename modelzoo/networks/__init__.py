@@ -8,6 +8,7 @@ that the arrays give.
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,7 @@ def build(
 
     Raises:
         UnknownNetworkError: there is no such network.
+        UsageError: arguments that contradict each other, or that the network does not take.
         ArrayError: the input shape is too small or not (H, W, 3).
         WeightsMismatchError: arrays and network do not fit; all names are listed.
     """
@@ -68,8 +70,8 @@ def build(
             received=f"pooling={pooling!r}, include_top=True",
             hint="pass include_top=False, or features=[...] for pooled taps",
         )
-    if classes is not None and (not isinstance(classes, int) or classes < 1):
-        raise UsageError("classes is a positive number.", received=repr(classes))
+    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 1):
+        raise UsageError("classes is a positive whole number.", received=repr(classes))
     if classes is not None and not include_top:
         raise UsageError(
             "classes=N builds a new classifier, and this model has none.",
@@ -78,7 +80,8 @@ def build(
         )
     import keras
 
-    from modelzoo.networks.weights import ArraySource
+    from modelzoo.networks.slim import POOLED
+    from modelzoo.networks.weights import ArraySource, alike_named
 
     module, function, size, published, head = NETWORKS[network]
     shape = _checked_shape(input_shape, size)
@@ -87,19 +90,23 @@ def build(
     source = ArraySource(arrays, ignore)
     inputs = keras.Input(shape, name="input")
     builder = getattr(importlib.import_module(f"modelzoo.networks.{module}"), function)
-    outputs, net = builder(
-        inputs,
-        source,
-        include_top=include_top,
-        classes=classes or card_classes or published,
-        new_head=new_head,
-        **args,
-    )
+    unknown = [key for key in args if key not in inspect.signature(builder).parameters]
+    if unknown:
+        raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
+    with alike_named():
+        outputs, net = builder(
+            inputs,
+            source,
+            include_top=include_top,
+            classes=classes or card_classes or published,
+            new_head=new_head,
+            **args,
+        )
     source.finish(network)
     if pooling == "avg":
-        outputs = keras.layers.GlobalAveragePooling2D(name="pooled")(outputs)
+        outputs = keras.layers.GlobalAveragePooling2D(name=POOLED)(outputs)
     elif pooling == "max":
-        outputs = keras.layers.GlobalMaxPooling2D(name="pooled")(outputs)
+        outputs = keras.layers.GlobalMaxPooling2D(name=POOLED)(outputs)
     model = keras.Model(inputs, outputs, name=name or network)
     # Plain attributes: Keras would wrap and track dictionaries that it sees.
     object.__setattr__(model, "taps", net.taps)
@@ -113,8 +120,10 @@ def _checked_shape(
 ) -> tuple[int | None, int | None, int]:
     if given is None:
         return (*default, 3)
-    shape = tuple(given)
-    if len(shape) != 3 or shape[2] != 3 or any(side is not None and int(side) < 32 for side in shape[:2]):
+    shape = tuple(given) if isinstance(given, tuple | list) else ()
+    sides = [side for side in shape[:2] if side is not None]
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 32 for side in sides)
+    if len(shape) != 3 or shape[2] != 3 or not whole:
         raise ArrayError(
             "input_shape is (height, width, 3), each side at least 32 pixels or None.",
             received=repr(given),

@@ -15,6 +15,9 @@ import keras
 
 from modelzoo.networks.weights import ArraySource
 
+POOLED = "pooled"
+"""Name of the layer that pools the last map of a network without its classifier; it is no tap of slim's."""
+
 
 def legal_name(name: str) -> str:
     """A source name as a Keras layer name: `/` becomes `.`, other characters outside [A-Za-z0-9_.-] become `_`."""
@@ -29,6 +32,31 @@ class Tap:
     name: str
     tensor: Any
     end_point: bool
+
+
+def find_taps(model: keras.Model) -> dict[str, Tap]:
+    """The taps of a model that was saved and loaded again, from its layers' names alone.
+
+    Layer names are slim's scopes made legal, and no scope holds a dot of its own. slim's `Predictions` is the softmax
+    of `Logits`; our models end before it, so it is built anew.
+
+    Args:
+        model: a functional model that `modelzoo.networks.build` made, however often it was saved since.
+
+    Returns:
+        {name: Tap}, end points in the network's order.
+    """
+    taps: dict[str, Tap] = {}
+    for layer in model.layers:
+        inside = layer.name.rpartition(".")[2] in ("Conv2D", "BatchNorm")  # before the activation
+        if inside or layer.name == POOLED or isinstance(layer, (keras.layers.InputLayer, keras.layers.Dropout)):
+            continue
+        scope = layer.name.replace(".", "/")
+        taps[scope] = Tap(scope, layer.output, "/" not in scope)
+    if "Logits" in taps and "Predictions" not in taps:
+        softmax = keras.layers.Softmax(name="Predictions")
+        taps["Predictions"] = Tap("Predictions", softmax(taps["Logits"].tensor), True)
+    return taps
 
 
 @dataclass
@@ -87,16 +115,18 @@ class SlimNetwork:
             arrays: attribute of the layer (`kernel_initializer`) -> checkpoint name and expected shape.
         """
         stock: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for attribute, (name, shape) in arrays.items():
-            given = self.source.initializer(name, shape)
-            if given is not None:
+            array = self.source.initializer(name, shape)
+            if array is not None:
+                given[attribute] = array
                 stock[attribute] = getattr(layer, attribute)
-                setattr(layer, attribute, given)
+        # An initialiser is nothing that Keras tracks, so its own costly __setattr__ may be left out.
+        vars(layer).update(given)
         try:
             y = layer(x)
         finally:
-            for attribute, initializer in stock.items():
-                setattr(layer, attribute, initializer)
+            vars(layer).update(stock)
         for attribute, (name, _) in arrays.items():
             self.variable_names[f"{layer.name}/{attribute.removesuffix('_initializer')}"] = name
         return y
@@ -141,7 +171,7 @@ class SlimNetwork:
             use_bias=norm is None,
             name=name if plain else name + ".Conv2D",
         )
-        arrays = {}
+        arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
         if not new:
             arrays["kernel_initializer"] = (self.variable(scope, "weights"), (*size, x.shape[-1], filters))
             if norm is None:

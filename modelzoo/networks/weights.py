@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import WeightsMismatchError
@@ -46,6 +47,23 @@ class FromArray:
             array.flags.writeable = False
         tensor = tf.convert_to_tensor(array)
         return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+@contextmanager
+def alike_named() -> Iterator[None]:
+    """TensorFlow variables that are made inside have one name; Keras' own names and paths are untouched.
+
+    TensorFlow prepares a kernel for each pair of name and shape that it has not met, which costs more than all the
+    rest of making a variable. Nothing reads the name: files and optimisers go by Keras' paths. The scope is this
+    thread's alone.
+    """
+    import tensorflow as tf
+
+    def rename(make: Callable[..., Any], **arguments: Any) -> Any:
+        return make(**{**arguments, "name": "variable"})
+
+    with tf.variable_creator_scope(rename):
+        yield
 
 
 class ArraySource:

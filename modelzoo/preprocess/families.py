@@ -98,7 +98,7 @@ FAMILIES: dict[str, Family] = {
         interpolation="opencv_bilinear",
         colour="BGR",
         mean=(104.0, 117.0, 123.0),
-        summary="Caffe convert_imageset to 256 x 256, then transform_param at TEST: centre crop, BGR, (x - mean) * scale",
+        summary="Caffe convert_imageset to 256 x 256, transform_param at TEST: centre crop, BGR, (x - mean) * scale",
     ),
     "keras_tf": Family(
         size=(224, 224),
@@ -139,13 +139,20 @@ FAMILIES: dict[str, Family] = {
         size=(224, 224),
         geometry="warp",
         interpolation="nearest",
-        summary="keras.utils.load_img only: 0..255, the rest is inside the model (EfficientNet, MobileNet V3, ConvNeXt)",
+        summary="keras.utils.load_img only: 0..255, the rest is inside the model (EfficientNet, MobileNetV3, ConvNeXt)",
+    ),
+    "rescale": Family(
+        size=(224, 224),
+        geometry="warp",
+        interpolation="half_pixel_bilinear",
+        divide=255.0,
+        summary="tf.image.resize, then keras.layers.Rescaling(1 / 255); 0..1",
     ),
 }
 """All families by name. Keras' own families resize with `nearest`, the default of `keras.utils.load_img` with which
 keras.io documents every application; a card may say `"interpolation": "bilinear"`."""
 
-_ALIASES = {"none": "identity"}
+_ALIASES = {"none": "identity", "inside": "identity"}
 
 
 def family(name: str) -> tuple[str, Family]:

@@ -16,7 +16,7 @@ from modelzoo.preprocess.decode import describe
 
 __all__ = ["Labels", "Prediction", "softmax"]
 
-_PACKAGE, _FOLDER = "modelzoo.registry", "labels"
+_PACKAGE, _FOLDER, _ENDING = "modelzoo.preprocess", "class_names", ".tsv"
 _ALIASES = {
     "imagenet_1000": "imagenet",
     "imagenet_1001": "imagenet",
@@ -40,7 +40,7 @@ class Prediction(NamedTuple):
 
     label: str
     probability: float
-    index: int
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls on a guess
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,11 @@ class Labels:
 
     @classmethod
     def load(cls, dataset: str = "imagenet", *, offset: int = 0) -> Labels:
-        """The names of a data set that come with the package, e.g. `imagenet` (1000 names).
+        """The names of a data set that come with the package: `imagenet` (1000 names).
+
+        Args:
+            dataset: name of the data set.
+            offset: index of the first real class among the outputs, 1 after a background class.
 
         Raises:
             InputError: no such data set, with the nearest names.
@@ -133,12 +137,20 @@ class Labels:
 
         name = _ALIASES.get(dataset, dataset)
         folder = resources.files(_PACKAGE) / _FOLDER
-        known = [entry.name.removesuffix(".txt") for entry in folder.iterdir()] if folder.is_dir() else []
+        known = [entry.name.removesuffix(_ENDING) for entry in folder.iterdir() if entry.name.endswith(_ENDING)]
         if name not in known:
             close = nearest(str(dataset), [*known, *_ALIASES])
             hint = f"did you mean {close[0]!r}?" if close else f"known: {', '.join(sorted(known)) or 'none'}"
             raise InputError(f"There are no labels of the data set {dataset!r}.", hint=hint)
-        return _parse((folder / f"{name}.txt").read_text(encoding="utf-8"), dataset, offset)
+        text = (folder / f"{name}{_ENDING}").read_text(encoding="utf-8")
+        # Only our own files have remarks; in a user's file a line with # is the name of a class.
+        lines = [line for line in text.splitlines() if not line.startswith("# ")]
+        return _parse("\n".join(lines), dataset, offset)
+
+    @classmethod
+    def imagenet(cls, *, offset: int = 0) -> Labels:
+        """The 1000 classes of ILSVRC-2012 with their WordNet synsets; `offset=1` for networks with a background."""
+        return cls.load("imagenet", offset=offset)
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str], *, offset: int = 0) -> Labels:

@@ -48,9 +48,9 @@ def read_mean(path: str | os.PathLike[str]) -> np.ndarray:
         ) from error
     if array.ndim == 4 and array.shape[0] == 1:
         array = array[0]
-    if array.ndim == 3 and array.shape[0] in (1, 3) and array.shape[2] not in (1, 3):
-        array = np.moveaxis(array, 0, -1)
-    elif array.ndim == 3 and array.shape[0] in (1, 3) and not data.startswith(b"\x93NUMPY"):
+    # A blob is channels first by definition; an array may be either, and is what only one reading makes a picture.
+    blob = not data.startswith(b"\x93NUMPY")
+    if array.ndim == 3 and array.shape[0] in (1, 3) and (blob or array.shape[2] not in (1, 3)):
         array = np.moveaxis(array, 0, -1)
     if array.ndim != 3 or array.shape[2] not in (1, 3) or array.dtype.kind not in "fiu":
         raise CheckpointFormatError(
@@ -68,8 +68,9 @@ def _blob(data: bytes) -> np.ndarray:
     at = 0
     while at < len(data):
         number, kind, value, at = _field(data, at)
-        if number in _LEGACY and kind == _VARINT:
-            legacy[_LEGACY[number]] = int(value)
+        if isinstance(value, int):
+            if number in _LEGACY:
+                legacy[_LEGACY[number]] = value
         elif number == _DATA and kind in (_BYTES, _FIXED32):
             floats.append(np.frombuffer(value, "<f4"))
         elif number == _DOUBLE_DATA and kind in (_BYTES, _FIXED64):
@@ -92,8 +93,8 @@ def _dimensions(message: bytes) -> list[int]:
         number, kind, value, at = _field(message, at)
         if number != 1:
             continue
-        if kind == _VARINT:
-            sides.append(int(value))
+        if isinstance(value, int):
+            sides.append(value)
         elif kind == _BYTES:
             inner = 0
             while inner < len(value):

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from modelzoo.errors import ArrayError, InputError, nearest
+from modelzoo.preprocess.card_fields import own_fields
 from modelzoo.preprocess.decode import decode_image, describe
 from modelzoo.preprocess.families import GEOMETRIES, NEEDS_RESIZE, Channels, Family, family
 from modelzoo.preprocess.resize import check_interpolation, resize
@@ -195,7 +196,11 @@ class Preprocess:
                     hint="preprocess.with_mean_image(read_mean(path)) gives it one",
                 )
             return np.array(self.mean, np.float32)
-        whole = {"warp_crop": (self.resize, self.resize), "warp": self.size}.get(self.geometry, image.shape[:2])
+        whole = image.shape[:2]
+        if self.geometry == "warp_crop" and self.resize is not None:
+            whole = (self.resize, self.resize)
+        elif self.geometry == "warp" and self.size is not None:
+            whole = self.size
         if self.mean_image.shape[:2] != whole:
             raise ArrayError(
                 f"The mean picture is not as large as the picture{place} before its crop.",
@@ -259,8 +264,20 @@ class Preprocess:
         return replace(self, mean=(), mean_image=array)
 
     @classmethod
+    def from_card(cls, mapping: Mapping[str, Any]) -> Preprocess:
+        """Reads the `preprocess` mapping of a card's input, which counts mean and std in pixels of 0..255.
+
+        Args:
+            mapping: see `modelzoo.preprocess.card_fields.own_fields`.
+
+        Raises:
+            InputError: as `from_dict`.
+        """
+        return cls.from_dict(own_fields(mapping))
+
+    @classmethod
     def from_dict(cls, mapping: Mapping[str, Any]) -> Preprocess:
-        """Reads the `preprocess` mapping of a card's input.
+        """Reads what `as_dict` writes: fields in this class' own units.
 
         Args:
             mapping: `family` and any of this class' fields except `mean_image`; `color` and `color_order` are read as

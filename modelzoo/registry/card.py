@@ -18,7 +18,6 @@ STRONG_DIGESTS = ("sha256", "sha384", "sha512")
 """Digests that pin a file; MD5, SHA-1 and CRCs do not."""
 
 
-
 class FrozenDict(dict[str, Any]):
     """A JSON object that nobody can change; unlike `types.MappingProxyType` it hashes, pickles and goes into JSON."""
 
@@ -412,7 +411,7 @@ class Card(Record):
 
     @property
     def trust(self) -> str:
-        """"pinned", "weak" or "unpinned"."""
+        """ "pinned", "weak" or "unpinned"."""
         fetched = [file for file in self.files if not file.optional]
         if not fetched:
             return "unpinned"

@@ -304,7 +304,9 @@ def _parse(registry: Registry) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise RegistryFormatError(f"{where} is not a JSON registry: {error}.") from None
     if not isinstance(parsed, dict):
-        raise RegistryFormatError(f"{where} is not a registry: a JSON object is needed.", received=type(parsed).__name__)
+        raise RegistryFormatError(
+            f"{where} is not a registry: a JSON object is needed.", received=type(parsed).__name__
+        )
     check_version(parsed.get("schema_version"), where)
     models = parsed.get("models")
     if not isinstance(models, dict):

@@ -207,7 +207,7 @@ def _decompressed(file: BinaryIO, new: Callable[[], object], magic: bytes) -> It
                 raise ArchiveError("There is data after the end of the archive.")
             decoder, first = new(), False
         if hasattr(decoder, "unconsumed_tail"):  # zlib's own interface
-            piece = decoder.decompress(data, _CHUNK)
+            piece = decoder.decompress(data, _CHUNK)  # type: ignore[attr-defined]
             data = decoder.unconsumed_tail
         else:
             piece = decoder.decompress(data if decoder.needs_input else b"", _CHUNK)  # type: ignore[attr-defined]

@@ -65,6 +65,11 @@ class Hasher:
     def sha256(self) -> str:
         return self._states["sha256"].hexdigest()
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """All that was computed, by algorithm."""
+        return {name: state.hexdigest() for name, state in self._states.items()}
+
     def differs_from(self, digests: Mapping[str, str]) -> str | None:
         """`sha256 is ..., not ...` for the first digest that is not met; None if all are."""
         for name, state in self._states.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -9,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from modelzoo.errors import LockTimeoutError
 from modelzoo.store import disk
 
 _log = logging.getLogger("modelzoo")
 _POLL = 0.05
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -30,17 +33,21 @@ def held(path: Path, wait: float, progress: Callable[[], object] = lambda: None)
         LockTimeoutError: it names the holder.
         DiskError: the file cannot be made.
     """
+    import inspect
+
     import filelock
 
     with disk.guard("lock the cache", path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(str(path), thread_local=False)
+    options: dict[str, Any] = {"thread_local": False}
+    if "fallback_to_soft" in inspect.signature(filelock.FileLock.__init__).parameters:
+        options["fallback_to_soft"] = False  # the soft lock of a killed process would be held for ever
+    lock = filelock.FileLock(str(path), **options)
     mine = path.with_name(path.name + ".holder")
     seen, since, told = progress(), time.monotonic(), False
     while True:
         try:
-            with disk.guard("lock the cache", path):
-                lock.acquire(timeout=_POLL, poll_interval=_POLL)
+            lock.acquire(timeout=_POLL, poll_interval=_POLL)
             break
         except NotImplementedError:
             _log.debug("no file locks here: %s", path)
@@ -59,6 +66,13 @@ def held(path: Path, wait: float, progress: Callable[[], object] = lambda: None)
                     received=path,
                     hint="end that process if it hangs; its verified bytes are kept and used",
                 ) from None
+        except OSError as error:  # after Timeout, which is one too
+            if error.errno in _NO_LOCKS:
+                _log.debug("no file locks here: %s", path)
+                yield
+                return
+            with disk.guard("lock the cache", path):
+                raise
     try:
         _introduce(mine)
         yield

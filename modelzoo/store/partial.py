@@ -167,6 +167,18 @@ class Partial:
         with disk.guard("write a download to the disk", self.path, kept=f"{self.length:,} bytes of it are kept."):
             os.fsync(self._handle)
 
+    def publish(self, target: Path) -> None:
+        """Makes the file, whose digests the caller has compared, appear as `target`: read-only, durable, at once."""
+        self.sync()
+        with disk.guard("publish a download", target, kept=f"{self.length:,} bytes of it are kept."):
+            os.close(self._handle)  # Windows renames no open file; the journal still says that it is ours
+            self._handle = -1
+            posix.make_read_only(self.path)
+            self.path.replace(target)
+        posix.sync_folder(target.parent)
+        _at_work.discard(self.path)
+        self._journal.unlink(missing_ok=True)
+
     def release(self) -> None:
         """Closes the file and leaves it for whoever resumes; an empty one is removed."""
         self._close()
@@ -198,8 +210,9 @@ def kept_bytes(folder: Path, identifier: str) -> int:
     return max(map(_size, _parts(folder, identifier)), default=0)
 
 
-def sweep(folder: Path, identifier: str, stray_age: float) -> None:
-    """Removes what earlier attempts at this download (`*`: at any) left and nobody writes any more."""
+def abandoned(folder: Path, identifier: str, stray_age: float) -> list[Path]:
+    """What earlier attempts at this download (`*`: at any) left and nobody writes any more, without the journals."""
+    found = []
     now = time.time()
     for path in {p.with_suffix(".part") for p in folder.glob(f"{identifier}.*") if p.suffix in (".part", ".journal")}:
         journal = path.with_suffix(".journal")
@@ -207,10 +220,24 @@ def sweep(folder: Path, identifier: str, stray_age: float) -> None:
             state = _writer(path, _read_journal(journal))
             newest = max((p.lstat().st_mtime for p in (path, journal) if p.exists()), default=now)
             if state == "gone" or (state == "unknown" and now - newest > stray_age):
-                posix.remove_file(path)
-                journal.unlink(missing_ok=True)
+                found.append(path)
         except OSError:
             continue
+    return found
+
+
+def sweep(folder: Path, identifier: str, stray_age: float) -> tuple[int, int]:
+    """Removes what `abandoned` finds. Returns how many downloads, and how many bytes of them."""
+    count = freed = 0
+    for path in abandoned(folder, identifier, stray_age):
+        size = _size(path)
+        try:
+            posix.remove_file(path)
+            path.with_suffix(".journal").unlink(missing_ok=True)
+        except OSError:
+            continue
+        count, freed = count + 1, freed + size
+    return count, freed
 
 
 def _writer(path: Path, facts: dict[str, Any]) -> str:

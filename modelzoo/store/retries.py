@@ -14,6 +14,7 @@ class TransferFailed(Exception):  # noqa: N818
         again: True if the same URL may succeed later.
         after: seconds that the server asks to wait.
         kind: "network", "size" or "digest".
+        difference: for wrong bytes, what was found and what was expected.
     """
 
     def __init__(self, cause: str, *, again: bool, after: float = 0.0, kind: str = "network", hint: str | None = None):
@@ -23,6 +24,7 @@ class TransferFailed(Exception):  # noqa: N818
         self.after = after
         self.kind = kind
         self.hint = hint
+        self.difference = ""
 
 
 def retry_after(value: str | None, date: str | None, longest: float) -> float:

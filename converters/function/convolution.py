@@ -1,0 +1,266 @@
+"""Convolutions and their transposes, in one to three spatial axes."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from converters.function.linear import exact_float
+from converters.function.table import Static, Tensor, op
+from converters.function.values import known
+from converters.function.wider import HALVES
+from converters.function.windows import Window, first, last, window
+
+__all__ = ["convolve", "integer_convolution"]
+
+#: Without oneDNN TensorFlow's CPU kernels lack gradients of grouped and dilated convolutions.
+_ONEDNN = platform.machine().lower() in ("x86_64", "amd64") and os.environ.get("TF_ENABLE_ONEDNN_OPTS") != "0"
+
+
+@op("Conv")
+def conv(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    seen = window(x, kernel_shape or w.shape[2:].as_list(), strides, dilations, pads, auto_pad)
+    return convolve(x, w, b, seen, group)
+
+
+def convolve(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None, seen: Window, group: int) -> tf.Tensor:
+    """The convolution of `x` (N, C, spatial...) with `w` (C_out, C / group, taps...), plus `b` (C_out,)."""
+    own = x.dtype
+    if own in HALVES:
+        x, w, b = tf.cast(x, tf.float32), tf.cast(w, tf.float32), None if b is None else tf.cast(b, tf.float32)
+    if seen.rank == 1:
+        seen, x, w = _with_row(seen), x[:, :, None], w[:, :, None]
+        made = first(_biased(_convolve(last(x), w, seen, group), b))[:, :, 0]
+    else:
+        made = first(_biased(_convolve(last(x), w, seen, group), b))
+    return made if own == made.dtype else tf.cast(made, own)
+
+
+def _biased(x: tf.Tensor, b: tf.Tensor | None) -> tf.Tensor:
+    return x if b is None else tf.nn.bias_add(x, b)
+
+
+def _with_row(seen: Window) -> Window:
+    """The window of one axis as one of two, the first of them of size 1."""
+    # The strides are equal, since kernels for depthwise convolutions want that; on the first axis it changes nothing.
+    return Window(
+        (1, *seen.sizes),
+        (1, *seen.kernel),
+        seen.strides * 2,
+        (1, *seen.dilations),
+        (0, *seen.begin),
+        (0, *seen.end),
+        (0, *seen.beyond),
+        (1, *seen.counts),
+        seen.auto,
+    )
+
+
+def _convolve(x: tf.Tensor, w: tf.Tensor, seen: Window, group: int) -> tf.Tensor:
+    # x (N, spatial..., C), w (C_out, C / group, taps...)
+    padding = seen.padding() if seen.rank == 2 else "VALID" if seen.plain else None
+    if padding is None:
+        x, padding = seen.padded(x), "VALID"
+    plain = max(seen.dilations) == 1
+    if seen.rank == 2 and group > 1 and w.shape[1] == 1 and len(set(seen.strides)) == 1:
+        if plain or max(seen.strides) == 1:
+            depth = tf.reshape(w, (group, -1, *seen.kernel))
+            # (C, multiplier, taps...) -> (taps..., C, multiplier)
+            return tf.nn.depthwise_conv2d(
+                x, tf.transpose(depth, (2, 3, 0, 1)), (1, *seen.strides, 1), padding, dilations=seen.dilations
+            )
+    direct = _ONEDNN and x.dtype == tf.float32
+    kernel = tf.transpose(w, (*range(2, w.shape.rank), 1, 0))
+    dilations = seen.dilations
+    if not plain and not direct:
+        kernel, dilations = _spread(kernel, dilations), (1,) * seen.rank
+    if group == 1 or (direct and seen.rank == 2):
+        return _kernel(x, kernel, seen, padding, dilations)
+    parts = zip(tf.split(x, group, -1), tf.split(kernel, group, -1), strict=True)
+    return tf.concat([_kernel(part, taps, seen, padding, dilations) for part, taps in parts], -1)
+
+
+def _kernel(x: tf.Tensor, kernel: tf.Tensor, seen: Window, padding: Any, dilations: Sequence[int]) -> tf.Tensor:
+    if seen.rank == 2:
+        return tf.nn.conv2d(x, kernel, seen.strides, padding, dilations=dilations)
+    if seen.rank == 3:
+        return tf.nn.conv3d(x, kernel, (1, *seen.strides, 1), padding, dilations=(1, *dilations, 1))
+    raise ValueError(f"convolutions over {seen.rank} spatial axes are not supported, over 1 to 3 they are")
+
+
+def _spread(kernel: tf.Tensor, dilations: Sequence[int]) -> tf.Tensor:
+    """`kernel` (taps..., in, out) with zeros between its taps: the dilated kernel as a plain one."""
+    for axis, d in enumerate(dilations):
+        if d > 1:
+            taps = kernel.shape[axis]
+            wide = tf.expand_dims(kernel, axis + 1)
+            wide = tf.pad(wide, [[0, d - 1] if i == axis + 1 else [0, 0] for i in range(wide.shape.rank)])
+            shape = kernel.shape.as_list()
+            shape[axis] = taps * d
+            kernel = tf.gather(tf.reshape(wide, shape), tf.range((taps - 1) * d + 1), axis=axis)
+    return kernel
+
+
+@op("ConvTranspose")
+def conv_transpose(
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    output_padding: list[int] | None = None,
+    output_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    own = x.dtype
+    if own in HALVES:
+        x, w, b = tf.cast(x, tf.float32), tf.cast(w, tf.float32), None if b is None else tf.cast(b, tf.float32)
+    rank = w.shape.rank - 2
+    steps, spread = list(strides or [1] * rank), list(dilations or [1] * rank)
+    extra = list(output_padding or [0] * rank)
+    wanted: list[Any] = list(output_shape)[-rank:] if output_shape else [None] * rank
+    both = list(pads or [0] * (2 * rank))
+    row = rank == 1
+    if row:
+        x, w = x[:, :, None], w[:, :, None]
+        steps, spread, extra, wanted, both = [1, *steps], [1, *spread], [0, *extra], [1, *wanted], [0, both[0], 0, both[1]]
+        rank = 2
+    sizes = [x.shape[i + 2] if x.shape[i + 2] is not None else tf.shape(x)[i + 2] for i in range(rank)]
+    full, begin, result = [], [], []
+    for i, size in enumerate(sizes):
+        extent = (w.shape[i + 2] - 1) * spread[i] + 1
+        whole = (size - 1) * steps[i] + extent
+        if wanted[i] is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            wanted[i] = size * steps[i]
+        if wanted[i] is not None:
+            total = whole + extra[i] - wanted[i]
+            low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+            result.append(wanted[i])
+        else:
+            low, high = (0, 0) if auto_pad == "VALID" else (both[i], both[rank + i])
+            result.append(whole + extra[i] - low - high)
+        full.append(whole)
+        begin.append(low)
+    made = _biased(_place(_scatter(last(x), w, steps, spread, group, full), full, begin, result), b)
+    made = first(made)
+    made = made[:, :, 0] if row else made
+    return made if own == made.dtype else tf.cast(made, own)
+
+
+def _scatter(
+    x: tf.Tensor, w: tf.Tensor, steps: list[int], spread: list[int], group: int, full: list[Any]
+) -> tf.Tensor:
+    # x (N, spatial..., C), w (C, C_out / group, taps...) -> all cells that any tap reaches
+    rank = len(steps)
+    kernel = tf.transpose(w, (*range(2, rank + 2), 1, 0))
+    direct = _ONEDNN and x.dtype == tf.float32
+    if max(spread) > 1 and not direct:
+        kernel, spread = _spread(kernel, spread), [1] * rank
+    batch = tf.shape(x)[0]
+    if rank == 2 and group > 1 and w.shape[1] == 1 and x.shape[-1] == group:
+        if max(spread) == 1 and len(set(steps)) == 1:
+            depth = tf.transpose(kernel, (0, 1, 3, 2))
+            shape = tf.stack([batch, *full, group])
+            return tf.nn.depthwise_conv2d_backprop_input(shape, depth, x, (1, *steps, 1), "VALID")
+    if group == 1 or (direct and rank == 2):
+        return _transposed(x, kernel, steps, spread, tf.stack([batch, *full, w.shape[1] * group]))
+    shape = tf.stack([batch, *full, w.shape[1]])
+    parts = zip(tf.split(x, group, -1), tf.split(kernel, group, -1), strict=True)
+    return tf.concat([_transposed(part, taps, steps, spread, shape) for part, taps in parts], -1)
+
+
+def _transposed(x: tf.Tensor, kernel: tf.Tensor, steps: list[int], spread: list[int], shape: tf.Tensor) -> tf.Tensor:
+    if len(steps) == 2:
+        return tf.nn.conv2d_transpose(x, kernel, shape, steps, "VALID", dilations=spread)
+    if len(steps) == 3:
+        return tf.nn.conv3d_transpose(x, kernel, shape, (1, *steps, 1), "VALID", dilations=(1, *spread, 1))
+    raise ValueError(f"convolutions over {len(steps)} spatial axes are not supported, over 1 to 3 they are")
+
+
+def _place(x: tf.Tensor, full: list[Any], begin: list[Any], result: list[Any]) -> tf.Tensor:
+    """The cells from `begin` on, `result` many of each axis; zeros where the full result does not reach."""
+    amounts, starts = [[0, 0]], [0]
+    for have, low, size in zip(full, begin, result, strict=True):
+        before = tf.maximum(-low, 0) if isinstance(low, tf.Tensor) else max(-low, 0)
+        behind = low + size - have
+        amounts.append([before, tf.maximum(behind, 0) if isinstance(behind, tf.Tensor) else max(behind, 0)])
+        starts.append(low + before)
+    amounts.append([0, 0])
+    if any(isinstance(n, tf.Tensor) or n for pair in amounts for n in pair):
+        x = tf.pad(x, amounts)
+    if all(isinstance(n, int) for n in (*full, *starts, *result)) and not any(starts):
+        if list(result) == x.shape[1:-1].as_list():
+            return x
+    cut = tuple(slice(low, low + size) for low, size in zip(starts[1:], result, strict=True))
+    x = x[(slice(None), *cut, slice(None))]
+    return tf.ensure_shape(x, [x.shape[0], *(n if isinstance(n, int) else None for n in result), x.shape[-1]])
+
+
+@op("ConvInteger", since=10, constant=("x_zero_point", "w_zero_point"))
+def conv_integer(
+    x: Tensor,
+    w: Static,
+    x_zero_point: Tensor | None = None,
+    w_zero_point: Static | None = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Tensor:
+    taps = list(w.shape[2:]) if isinstance(w, np.ndarray) else w.shape[2:].as_list()
+    seen = window(x, kernel_shape or taps, strides, dilations, pads, auto_pad)
+    return tf.cast(integer_convolution(x, w, x_zero_point, w_zero_point, seen, group), tf.int32)
+
+
+def integer_convolution(
+    x: tf.Tensor, w: Any, x_zero: tf.Tensor | None, w_zero: Any, seen: Window, group: int
+) -> tf.Tensor:
+    """The convolution of integers less their zero points: whole numbers, in a float type that holds them exactly.
+
+    Args:
+        x: (N, C, spatial...) of 8 bits; w: (C_out, C / group, taps...), known or not.
+        x_zero: scalar; w_zero: scalar or (C_out,).
+    """
+    shift = None if w_zero is None else np.asarray(w_zero) if isinstance(known(w_zero), np.ndarray) else w_zero
+    if isinstance(w, np.ndarray) and (shift is None or isinstance(shift, np.ndarray)):
+        centred = w.astype(np.float64)
+        if shift is not None:
+            centred -= shift.astype(np.float64).reshape(-1, *[1] * (w.ndim - 1) if shift.size > 1 else ())
+        # What the weights really are bounds the sums far better than their type does.
+        largest = float(np.abs(centred).reshape(len(centred), -1).sum(-1).max(initial=0)) * 255
+        wide = exact_float(1, int(largest))
+        kernel = tf.constant(centred, wide)
+    else:
+        shape = w.shape
+        wide = exact_float(None if None in tuple(shape) else int(np.prod(tuple(shape)[1:])))
+        kernel = tf.cast(w, wide)
+        if shift is not None:
+            zero = tf.cast(shift, wide)
+            kernel -= tf.reshape(zero, (-1, *[1] * (kernel.shape.rank - 1)))
+    image = tf.cast(x, wide)
+    if x_zero is not None:
+        image -= tf.reshape(tf.cast(x_zero, wide), ())
+    return convolve(image, kernel, None, seen, group)

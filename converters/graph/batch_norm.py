@@ -1,0 +1,77 @@
+"""BatchNormalization in inference is a scale and a shift of each channel: the convolution before it can do both."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+__all__ = ["fold_batch_norms"]
+
+#: Operator -> axis of its kernel that counts output channels.
+_CHANNELS = {"Conv": 0, "ConvTranspose": 1}
+
+
+def fold_batch_norms(model: ir.Model) -> int:
+    """Fold every BatchNormalization that follows a convolution with constant weights into these weights, in place.
+
+    Computed in float64 and rounded once. For inference: a model that is to be trained keeps its normalisation. The
+    value that stays keeps the normalised one's name.
+
+    Returns:
+        How many were folded.
+    """
+    count = 0
+    for node in list(model.graph):
+        if node.op_type == "BatchNormalization" and node.domain == "" and _fold(model.graph, node):
+            count += 1
+    return count
+
+
+def _fold(graph: ir.Graph, norm: ir.Node) -> bool:
+    x = norm.inputs[0]
+    conv = x.producer() if x is not None else None
+    if x is None or conv is None or conv.op_type not in _CHANNELS or conv.domain or conv.graph is not graph:
+        return False
+    training = norm.attributes.get("training_mode")
+    if len(x.uses()) != 1 or x.is_graph_output() or (training is not None and training.value):
+        return False
+    if any(value.uses() or value.is_graph_output() for value in norm.outputs[1:]):
+        return False
+    group = conv.attributes.get("group")
+    if conv.op_type == "ConvTranspose" and group is not None and group.value != 1:
+        return False
+    arrays = [_constant(value) for value in (conv.inputs[1], *norm.inputs[1:5])]
+    given = conv.inputs[2] if len(conv.inputs) > 2 else None
+    bias = None if given is None else _constant(given)
+    if any(array is None for array in arrays) or (given is not None and bias is None):
+        return False
+    kernel, gamma, beta, mean, variance = (array for array in arrays if array is not None)
+    epsilon = norm.attributes.get("epsilon")
+    scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + (epsilon.value if epsilon else 1e-5))
+    shape = [1] * kernel.ndim
+    shape[_CHANNELS[conv.op_type]] = -1
+    shift = ((0.0 if bias is None else bias.astype(np.float64)) - mean) * scale + beta
+    name = norm.outputs[0].name or norm.name or "folded"
+    conv.resize_inputs(3)
+    conv.replace_input_with(1, _initializer(graph, f"{name}.kernel", (kernel * scale.reshape(shape)), kernel.dtype))
+    conv.replace_input_with(2, _initializer(graph, f"{name}.bias", shift, kernel.dtype))
+    old = norm.outputs[0]
+    ir.convenience.replace_all_uses_with(old, conv.outputs[0], replace_graph_outputs=True)
+    graph.remove(norm, safe=True)
+    conv.outputs[0].name = name
+    return True
+
+
+def _constant(value: ir.Value | None) -> np.ndarray | None:
+    if value is None or value.is_graph_input() or value.const_value is None:
+        return None
+    return np.asarray(value.const_value.numpy())
+
+
+def _initializer(graph: ir.Graph, name: str, array: np.ndarray, dtype: np.dtype) -> ir.Value:
+    while name in graph.initializers:
+        name += "_"
+    tensor = ir.tensor(array.astype(dtype), name=name)
+    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value

@@ -1,0 +1,141 @@
+"""Nodes whose inputs are all known are computed at conversion; integers from shapes are followed symbolically."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from converters.function.attributes import plain
+from converters.function.plan import Scope, Step
+from converters.function.values import as_numpy
+from converters.keras.held import Deferred, Dims, Held, Unknown
+
+__all__ = ["fold", "follow_dims"]
+
+
+def fold(node: ir.Node, model: ir.Model, known: Mapping[ir.Value, np.ndarray]) -> list[Any] | None:
+    """The outputs of a node whose inputs are all constants, computed by the operator table; None if it is random."""
+    step = Step(node, model, model.opset_imports, {}, {})
+    if step.row is not None and step.row.random:
+        return None
+    scope = Scope(None, {})
+    scope.update(known)
+    step.run(scope)
+    values = [as_numpy(scope[value]) for value in node.outputs]
+    return [value if isinstance(value, np.ndarray) else Deferred() for value in values]
+
+
+def follow_dims(node: ir.Node, inputs: list[Any]) -> list[Any] | None:
+    """The outputs of a node that cuts or joins sizes of which some are unknown; None if it does something else."""
+    row = _DIMS.get(node.op_type)
+    if row is None or node.domain:
+        return None
+    attributes = {
+        name: plain(attribute)
+        for name, attribute in node.attributes.items()
+        if attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
+    }
+    result = row(inputs, attributes)
+    return None if result is None else [result]
+
+
+def _items(value: Any) -> np.ndarray | None:
+    if isinstance(value, Dims):
+        return value.array
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        return value.astype(object)
+    return None
+
+
+def _integers(value: Any) -> list[int] | None:
+    if isinstance(value, Dims):
+        value = value.known
+    return None if not isinstance(value, np.ndarray) else [int(item) for item in value.ravel()]
+
+
+def _shape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    held = inputs[0]
+    if isinstance(held, np.ndarray):
+        sizes: list[Any] = list(held.shape)
+    elif isinstance(held, Held):
+        sizes = [Unknown(held, axis) if size is None else int(size) for axis, size in enumerate(held.shape)]
+    else:
+        return None
+    array = np.empty(len(sizes), object)
+    array[:] = sizes
+    return Dims(array[attributes.get("start", 0) : attributes.get("end", len(sizes))])
+
+
+def _size(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    held = inputs[0]
+    if isinstance(held, Held) and None not in held.shape:
+        return np.array(np.prod(held.shape, dtype=np.int64), np.int64)
+    return None
+
+
+def _gather(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    items, where = _items(inputs[0]), inputs[1]
+    if items is None or not isinstance(where, np.ndarray) or attributes.get("axis", 0) not in (0, -1):
+        return None
+    return Dims(np.asarray(items[where], object).reshape(where.shape))
+
+
+def _slice(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    items = _items(inputs[0])
+    given = [_integers(item) for item in inputs[1:] if item is not None] or [
+        attributes.get("starts"),
+        attributes.get("ends"),
+    ]
+    if items is None or items.ndim != 1 or None in given:
+        return None
+    step = given[3][0] if len(given) > 3 else 1  # type: ignore[index]
+    return Dims(items[given[0][0] : given[1][0] : step])  # type: ignore[index]
+
+
+def _concat(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    parts = [_items(item) for item in inputs]
+    if any(part is None or part.ndim != 1 for part in parts):
+        return None
+    return Dims(np.concatenate([part for part in parts if part is not None]))
+
+
+def _unsqueeze(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    items = _items(inputs[0])
+    return None if items is None or items.ndim else Dims(items.reshape(1))
+
+
+def _squeeze(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    items = _items(inputs[0])
+    return None if items is None or items.shape != (1,) else Dims(items.reshape(()))
+
+
+def _same(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    if attributes.get("to", int(ir.DataType.INT64)) not in (int(ir.DataType.INT64), int(ir.DataType.INT32)):
+        return None
+    items = _items(inputs[0])
+    return None if items is None else Dims(items)
+
+
+def _reshape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    items, target = _items(inputs[0]), _integers(inputs[1])
+    if items is None or target not in ([-1], [1], [items.size]):
+        return None
+    return Dims(items.reshape(-1))
+
+
+#: Shape arithmetic that keeps unknown sizes unknown, one by one.
+_DIMS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
+    "Cast": _same,
+    "Concat": _concat,
+    "Gather": _gather,
+    "Identity": _same,
+    "Reshape": _reshape,
+    "Shape": _shape,
+    "Size": _size,
+    "Slice": _slice,
+    "Squeeze": _squeeze,
+    "Unsqueeze": _unsqueeze,
+}

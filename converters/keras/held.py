@@ -1,0 +1,118 @@
+"""What the lowering holds for a value of the graph, and how a value comes into the layout that is wanted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["Deferred", "Dims", "Flat", "Held", "Unknown", "channels_last"]
+
+
+def channels_last(rank: int) -> tuple[int, ...]:
+    """Source axes (N, C, spatial...) in the order (N, spatial..., C)."""
+    return (0, *range(2, rank), 1) if rank >= 3 else tuple(range(rank))
+
+
+@dataclass(frozen=True)
+class Flat:
+    """How the last axis of a flattened value came about: from axes in another order than the source flattens them.
+
+    Attributes:
+        axes: of the value before it was flattened, batch axis included, as `Held.axes`.
+        sizes: of its axes behind the batch axis, in the order of `axes`.
+    """
+
+    axes: tuple[int, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def order(self) -> np.ndarray:
+        """(features,) int: position k of the held value is feature `order[k]` of the source."""
+        tail = [axis - 1 for axis in self.axes[1:]]
+        source = [self.sizes[tail.index(i)] for i in range(len(tail))]
+        return np.arange(math.prod(source)).reshape(source).transpose(tail).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A Keras tensor and how it lies to the source's value.
+
+    Attributes:
+        tensor: symbolic Keras tensor, or one of its like.
+        axes: axis j of `tensor` is axis `axes[j]` of the source's value.
+        flat: for (N, features) values that were flattened in another order than the source's.
+        nonnegative: no element is below zero, so that padding with zeros is neutral for a maximum.
+    """
+
+    tensor: Any
+    axes: tuple[int, ...]
+    flat: Flat | None = None
+    nonnegative: bool = False
+
+    @classmethod
+    def of(cls, tensor: Any, **attributes: Any) -> Held:
+        """A tensor that lies as in the source."""
+        return cls(tensor, tuple(range(len(tensor.shape))), **attributes)
+
+    @property
+    def rank(self) -> int:
+        return len(self.axes)
+
+    @property
+    def dtype(self) -> str:
+        return str(self.tensor.dtype)
+
+    @property
+    def in_source_order(self) -> bool:
+        return self.flat is None and self.axes == tuple(range(self.rank))
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Sizes of the source's axes; None where they are dynamic."""
+        sizes: list[int | None] = [None] * self.rank
+        for position, axis in enumerate(self.axes):
+            sizes[axis] = self.tensor.shape[position]
+        return tuple(sizes)
+
+    def axis(self, source: int) -> int:
+        """Where the source's axis lies in `tensor`; negative ones count from the end."""
+        return self.axes.index(source % self.rank)
+
+    def constant(self, array: np.ndarray) -> np.ndarray:
+        """A constant that broadcasts against the source's value, brought into the order of `tensor`."""
+        padded = array.reshape((1,) * (self.rank - array.ndim) + array.shape)
+        return padded.transpose(self.axes)
+
+
+@dataclass(frozen=True, eq=False)
+class Unknown:
+    """One size that is known only at run time: axis `axis` of the source's value `of`."""
+
+    of: Any
+    axis: int
+
+
+@dataclass(frozen=True, eq=False)
+class Dims:
+    """Integers of which some may be `Unknown`: what Shape gives, and what is cut and joined from it.
+
+    Attributes:
+        array: object array of rank 0 or 1 with int and `Unknown` items.
+    """
+
+    array: np.ndarray
+
+    @property
+    def known(self) -> np.ndarray | None:
+        """The integers, if all are known."""
+        if any(isinstance(item, Unknown) for item in self.array.ravel()):
+            return None
+        return self.array.astype(np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Deferred:
+    """A value that no Keras tensor can be (a sequence, an optional): computed inside the layers that read it."""

@@ -1,0 +1,105 @@
+"""One node while it is lowered: names for its layers, and its inputs in the layout that a layer needs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from converters.keras.held import Held, channels_last
+from converters.keras.names import LayerNames
+from converters.keras.weights import call_with
+
+__all__ = ["Node", "permuted"]
+
+
+class Node:
+    """What a stock form is given besides the inputs.
+
+    Attributes:
+        name: source name of the node's first output.
+        used: for each output, whether anything reads it.
+        batch: the batch size that the source declares and that became dynamic here, if there is one.
+    """
+
+    def __init__(
+        self,
+        names: LayerNames,
+        name: str,
+        used: Sequence[bool],
+        folded: dict[Any, Any],
+        batch: int | None = None,
+    ) -> None:
+        self._names = names
+        self.name = name
+        self.used = tuple(used)
+        self.batch = batch
+        self._folded = folded
+
+    # -- layers ---------------------------------------------------------------------------------------------------
+
+    def layer(self, kind: type, *args: Any, part: str | None = None, **options: Any) -> Any:
+        """A new layer of class `kind`: named after the node, or `<node>.<part>` for what comes before or after."""
+        return kind(*args, name=self._names.new(self.name, part), **options)
+
+    def apply(self, layer: Any, x: Any, **arrays: np.ndarray | None) -> Any:
+        """Call `layer` on the tensor `x`; `kernel=array` and so on give its weights."""
+        result = call_with(layer, x, arrays)
+        self._names.record_weights(layer.name, self.name)
+        return result
+
+    # -- layouts --------------------------------------------------------------------------------------------------
+
+    def to(self, x: Held, axes: tuple[int, ...]) -> Any:
+        """The tensor of `x` with the source's axes in the order `axes`; each order is made once."""
+        if x.flat is not None:
+            x = self._unflattened(x)
+        if x.axes == axes:
+            return x.tensor
+        key = (id(x.tensor), x.axes, axes)
+        if key not in self._folded:
+            order = [x.axes.index(axis) for axis in axes]
+            name = self._names.new(self.name, "layout")
+            # The tensor is kept in the entry: its id must not be given to another one.
+            self._folded[key] = (permuted(x.tensor, order, name), x.tensor)
+        return self._folded[key][0]
+
+    def last(self, x: Held) -> Any:
+        """The tensor of `x` with channels last, (N, spatial..., C)."""
+        return self.to(x, channels_last(x.rank))
+
+    def source(self, x: Held) -> Any:
+        """The tensor of `x` as it lies in the source."""
+        return self.to(x, tuple(range(x.rank)))
+
+    def as_last(self, tensor: Any, **attributes: Any) -> Held:
+        """A tensor that was computed with channels last."""
+        return Held(tensor, channels_last(len(tensor.shape)), **attributes)
+
+    def _unflattened(self, x: Held) -> Held:
+        flat = x.flat
+        assert flat is not None
+        key = (id(x.tensor), "flat")
+        if key not in self._folded:
+            whole = keras.layers.Reshape(flat.sizes, name=self._names.new(self.name, "unflatten"))(x.tensor)
+            order = [flat.axes.index(axis) for axis in range(len(flat.axes))]
+            whole = permuted(whole, order, self._names.new(self.name, "layout"))
+            again = keras.layers.Reshape((math.prod(flat.sizes),), name=self._names.new(self.name, "flatten"))(whole)
+            self._folded[key] = (again, x.tensor)
+        return Held.of(self._folded[key][0], nonnegative=x.nonnegative)
+
+
+def permuted(tensor: Any, order: Sequence[int], name: str) -> Any:
+    """Axis j of the result is axis `order[j]` of `tensor`: a Reshape where no element moves, else a Permute."""
+    shape = tensor.shape
+    moved = [axis for axis in order if shape[axis] != 1]
+    if order[0] == 0 and moved == sorted(moved):
+        sizes = [shape[axis] for axis in order[1:]]
+        if sum(size is None for size in sizes) <= 1:
+            return keras.layers.Reshape([-1 if size is None else size for size in sizes], name=name)(tensor)
+    if order[0] == 0:
+        return keras.layers.Permute(tuple(order[1:]), name=name)(tensor)
+    return keras.ops.transpose(tensor, tuple(order))

@@ -1,0 +1,185 @@
+"""A node that Keras has no pieces for, with the shape arithmetic that only it needs, as a `GraphFunction` layer."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+import onnx_ir as ir
+import tensorflow as tf
+
+from converters.function import load
+from converters.function.table import find
+from converters.keras.graph_function import GraphFunction
+from converters.keras.held import Deferred, Held
+from converters.keras.names import LayerNames
+from converters.keras.node import Node
+from converters.keras.weights import FromArray
+from modelzoo.errors import ConversionError
+
+__all__ = ["reads", "wrap"]
+
+#: Constants above this many elements are weights of the layer; smaller ones stay in its graph.
+_CONSTANT_LIMIT = 64
+
+_FLOATS = frozenset(np.dtype(t) for t in (np.float16, np.float32, np.float64, ml_dtypes.bfloat16))
+
+
+def reads(node: ir.Node) -> set[ir.Value]:
+    """Every value of the enclosing graph that a node and its subgraphs read."""
+    found = {value for value in node.inputs if value is not None}
+    for attribute in node.attributes.values():
+        if attribute.is_ref() or attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+            continue
+        for graph in attribute.value if attribute.type == ir.AttributeType.GRAPHS else [attribute.value]:
+            own = {*graph.inputs, *graph.initializers.values()}
+            inner: set[ir.Value] = set(graph.outputs)
+            for item in graph:
+                own.update(item.outputs)
+                inner |= reads(item)
+            found |= inner - own
+    return found
+
+
+def wrap(
+    node: ir.Node, model: ir.Model, scope: Mapping[ir.Value, Any], names: LayerNames, folded: dict[Any, Any]
+) -> list[Any]:
+    """Put a node into a layer.
+
+    Values that are no Keras tensors (sizes, sequences) are computed inside it, by the nodes that give them.
+
+    Returns:
+        For each output a `Held`, or `Deferred` where it cannot be a Keras tensor.
+    """
+    nodes = _closure(node, scope)
+    inner = {value for item in nodes for value in item.outputs}
+    outer = list(dict.fromkeys(value for item in nodes for value in item.inputs if value is not None))
+    outer += [value for item in nodes for value in sorted(reads(item) - set(outer), key=lambda v: v.name or "")]
+    outer = [value for value in dict.fromkeys(outer) if value not in inner]
+    fed = [value for value in outer if isinstance(scope[value], Held)]
+    constants = [value for value in outer if isinstance(scope[value], np.ndarray)]
+    weights = [value for value in constants if _is_weight(scope[value])]
+    outputs = [value for value in node.outputs if value.name]
+    tensors = [Node(names, value.name or "", [True], folded).source(scope[value]) for value in fed]
+    if not tensors:
+        raise ConversionError(
+            f"Node {node.name!r} ({node.op_type}) reads no input of the model, which no Keras layer can do.",
+            hint='convert it with to="function"',
+        )
+    proto = _proto(model, nodes, fed, tensors, constants, weights, scope, outputs)
+    weights_given = [scope[value] for value in weights]
+    if not _gives_tensors(load(proto), proto, tensors, weights_given):
+        return [Deferred() for _ in node.outputs]
+    layer = GraphFunction(
+        base64.b64encode(proto.SerializeToString()).decode(),
+        [
+            {"shape": list(scope[v].shape), "dtype": scope[v].dtype.name, "trainable": _trainable(nodes, v, model)}
+            for v in weights
+        ],
+        name=names.new(outputs[0].name or node.name or "node"),
+        dtype=_policy(tensors),
+    )
+    layer._given = [FromArray(array) for array in weights_given]
+    results = layer(tensors[0] if len(tensors) == 1 else tensors)
+    given = iter(results if isinstance(results, list | tuple) else [results])
+    return [Held.of(next(given)) if value.name else None for value in node.outputs]
+
+
+def _closure(node: ir.Node, scope: Mapping[ir.Value, Any]) -> list[ir.Node]:
+    """The node and, before it, those that compute the inputs that no Keras tensor holds."""
+    order: list[ir.Node] = []
+
+    def visit(item: ir.Node) -> None:
+        if item in order:
+            return
+        for value in reads(item):
+            producer = value.producer()
+            if not isinstance(scope.get(value), Held | np.ndarray) and producer is not None:
+                visit(producer)
+        order.append(item)
+
+    visit(node)
+    return order
+
+
+def _is_weight(array: np.ndarray) -> bool:
+    return array.dtype in _FLOATS and array.size > _CONSTANT_LIMIT
+
+
+def _trainable(nodes: list[ir.Node], value: ir.Value, model: ir.Model) -> bool:
+    for node in nodes:
+        row = find(node.domain, node.op_type, model.opset_imports.get(node.domain, 1))
+        for position, read in enumerate(node.inputs):
+            if read is value and row is not None:
+                name = row.input_name(position)
+                if name in row.frozen or name in row.constant or row.form(position) == "Static":
+                    return False
+    return True
+
+
+def _policy(tensors: list[Any]) -> str:
+    """The layer's dtype: that of its floats, so that Keras casts none of its inputs."""
+    floats = [str(t.dtype) for t in tensors if "float" in str(t.dtype)]
+    return floats[0] if floats else "float32"
+
+
+def _proto(
+    model: ir.Model,
+    nodes: list[ir.Node],
+    fed: list[ir.Value],
+    tensors: list[Any],
+    constants: list[ir.Value],
+    weights: list[ir.Value],
+    scope: Mapping[ir.Value, Any],
+    outputs: list[ir.Value],
+) -> onnx.ModelProto:
+    inputs = []
+    for value, tensor in zip(fed, tensors, strict=True):
+        dtype = np.dtype(object) if tensor.dtype == "string" else np.dtype(tf.as_dtype(tensor.dtype).as_numpy_dtype)
+        code = ir.DataType.STRING if dtype.kind == "O" else ir.DataType.from_numpy(dtype)
+        inputs.append(onnx.helper.make_tensor_value_info(value.name, int(code), list(tensor.shape)))
+    for value in weights:
+        array = scope[value]
+        code = ir.DataType.from_numpy(array.dtype)
+        inputs.append(onnx.helper.make_tensor_value_info(value.name, int(code), list(array.shape)))
+    initialisers = []
+    for value in constants:
+        if value not in weights:
+            array = np.ascontiguousarray(scope[value]).reshape(scope[value].shape)
+            if array.dtype == object:
+                initialisers.append(onnx.helper.make_tensor(value.name, 8, array.shape, array.ravel().tolist()))
+            else:
+                initialisers.append(ir.to_proto(ir.Tensor(array, name=value.name)))
+    graph = onnx.helper.make_graph(
+        [ir.to_proto(item) for item in nodes],
+        nodes[-1].name or "piece",
+        inputs,
+        [onnx.ValueInfoProto(name=value.name) for value in outputs],
+        initialisers,
+    )
+    proto = onnx.helper.make_model(
+        graph,
+        opset_imports=[onnx.helper.make_opsetid(domain, version) for domain, version in model.opset_imports.items()],
+        ir_version=model.ir_version,
+    )
+    proto.functions.extend(ir.to_proto(function) for function in model.functions.values())
+    return proto
+
+
+def _gives_tensors(function: Any, proto: onnx.ModelProto, tensors: list[Any], weights: list[np.ndarray]) -> bool:
+    """Whether the piece gives tensors of known rank and nothing else, found by tracing it once."""
+    feeds = [item.name for item in proto.graph.input]
+    specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
+    specs += [tf.TensorSpec(array.shape, array.dtype) for array in weights]
+    found: list[Any] = []
+
+    def run(*values: Any) -> Any:
+        found[:] = function(dict(zip(feeds, values, strict=True))).values()
+        return [item for item in found if isinstance(item, tf.Tensor)]
+
+    tf.function(run, autograph=False).get_concrete_function(*specs)
+    return all(isinstance(item, tf.Tensor) and item.shape.rank is not None for item in found)

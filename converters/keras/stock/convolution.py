@@ -1,0 +1,128 @@
+"""Convolutions: the kernel is permuted once, at conversion, to Keras' (spatial..., in / groups, out)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from converters.keras.held import Held
+from converters.keras.node import Node
+from converters.keras.stock.table import Result, stock
+from converters.keras.stock.windows import Window
+
+_CONV = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
+_DEPTHWISE = {1: keras.layers.DepthwiseConv1D, 2: keras.layers.DepthwiseConv2D}
+_TRANSPOSED = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
+_ZERO_PADDING = {1: keras.layers.ZeroPadding1D, 2: keras.layers.ZeroPadding2D, 3: keras.layers.ZeroPadding3D}
+_CROPPING = {1: keras.layers.Cropping1D, 2: keras.layers.Cropping2D, 3: keras.layers.Cropping3D}
+
+
+def zero_padded(at: Node, tensor: Any, begin: Sequence[int], end: Sequence[int]) -> Any:
+    """`tensor` (N, spatial..., C) with cells of zeros around it."""
+    rank = len(begin)
+    amounts = tuple(zip(begin, end, strict=True))
+    return at.layer(_ZERO_PADDING[rank], amounts[0] if rank == 1 else amounts, part="pad")(tensor)
+
+
+@stock("Conv")
+def conv(
+    at: Node,
+    x: Held,
+    w: Any,
+    b: Any = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Result:
+    if not _constants(w, b) or not isinstance(x, Held) or w.ndim not in (3, 4, 5):
+        return None
+    rank = w.ndim - 2
+    window = Window.of(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
+    steps, spread = tuple(window.strides), tuple(dilations or [1] * rank)
+    if (any(s > 1 for s in steps) and any(d > 1 for d in spread)) or min(window.begin + window.end) < 0:
+        return None
+    if not window.exact and not window.same:
+        return None
+    if x.shape[1] is not None and x.shape[1] != w.shape[1] * group:
+        return None
+    tensor = at.last(x)
+    padding = "valid" if window.plain else "same" if window.same else "explicit"
+    if padding == "explicit":
+        tensor, padding = zero_padded(at, tensor, window.begin, window.end), "valid"
+    options: dict[str, Any] = {
+        "strides": steps,
+        "padding": padding,
+        "dilation_rate": spread,
+        "use_bias": b is not None,
+        "dtype": x.dtype,
+    }
+    if group > 1 and w.shape[1] == 1 and rank in _DEPTHWISE and len(set(steps)) == 1 and len(set(spread)) == 1:
+        multiplier = w.shape[0] // group
+        # (C * m, 1, spatial...) -> (spatial..., C, m)
+        kernel = np.moveaxis(w.reshape(group, multiplier, *w.shape[2:]), (0, 1), (-2, -1))
+        if rank == 2 and len(set(steps)) > 1:
+            return None
+        layer = at.layer(_DEPTHWISE[rank], w.shape[2:], depth_multiplier=multiplier, **options)
+        return at.as_last(at.apply(layer, tensor, depthwise=kernel, bias=b))
+    kernel = np.moveaxis(w, (0, 1), (-1, -2))
+    layer = at.layer(_CONV[rank], w.shape[0], w.shape[2:], groups=group, **options)
+    return at.as_last(at.apply(layer, tensor, kernel=kernel, bias=b))
+
+
+@stock("ConvTranspose")
+def conv_transpose(
+    at: Node,
+    x: Held,
+    w: Any,
+    b: Any = None,
+    *,
+    auto_pad: str = "NOTSET",
+    dilations: list[int] | None = None,
+    group: int = 1,
+    kernel_shape: list[int] | None = None,
+    output_padding: list[int] | None = None,
+    output_shape: list[int] | None = None,
+    pads: list[int] | None = None,
+    strides: list[int] | None = None,
+) -> Result:
+    if not _constants(w, b) or group != 1 or output_shape or auto_pad not in ("NOTSET", "VALID", ""):
+        return None
+    rank = w.ndim - 2
+    if rank not in _TRANSPOSED or set(dilations or [1]) != {1}:
+        return None
+    steps = tuple(strides or [1] * rank)
+    both = list(pads or [0] * (2 * rank)) if auto_pad != "VALID" else [0] * (2 * rank)
+    kernel_size = w.shape[2:]
+    # Keras' "valid" gives in * s + max(k - s, 0) cells, the full result first and then zeros.
+    spare = [max(s - k, 0) for k, s in zip(kernel_size, steps, strict=True)]
+    extra = list(output_padding or [0] * rank)
+    begin = both[:rank]
+    end = [high - more + free for high, more, free in zip(both[rank:], extra, spare, strict=True)]
+    if min(begin + end) < 0:
+        return None
+    layer = at.layer(
+        _TRANSPOSED[rank],
+        w.shape[1],
+        kernel_size,
+        strides=steps,
+        padding="valid",
+        use_bias=b is not None,
+        dtype=x.dtype,
+        part="full" if any(begin + end) else None,
+    )
+    tensor = at.apply(layer, at.last(x), kernel=np.moveaxis(w, (0, 1), (-1, -2)), bias=b)
+    if any(begin + end):
+        amounts = tuple(zip(begin, end, strict=True))
+        tensor = at.layer(_CROPPING[rank], amounts[0] if rank == 1 else amounts)(tensor)
+    return at.as_last(tensor)
+
+
+def _constants(w: Any, b: Any) -> bool:
+    return isinstance(w, np.ndarray) and (b is None or isinstance(b, np.ndarray))

@@ -1,0 +1,192 @@
+"""Arithmetic on elements, with broadcasting. Integers that Keras would promote or round otherwise are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from converters.keras.held import Held, channels_last
+from converters.keras.node import Node
+from converters.keras.stock.activation import same
+from converters.keras.stock.table import Result, stock
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+
+#: A constant above this many elements must be a weight, never in a config.
+_CONSTANT_LIMIT = 64
+
+_UNARY: dict[str, Callable[[Any], Any]] = {
+    "Abs": keras.ops.absolute,
+    "Ceil": keras.ops.ceil,
+    "Cos": keras.ops.cos,
+    "Erf": keras.ops.erf,
+    "Exp": keras.ops.exp,
+    "Floor": keras.ops.floor,
+    "Log": keras.ops.log,
+    "Neg": keras.ops.negative,
+    "Reciprocal": keras.ops.reciprocal,
+    "Sin": keras.ops.sin,
+    "Sqrt": keras.ops.sqrt,
+}
+
+
+def _register_unary(name: str, function: Callable[[Any], Any]) -> None:
+    @stock(name, since=6)
+    def unary(at: Node, x: Held) -> Result:
+        if x.dtype not in _FLOATS:
+            return None
+        return same(x, function(x.tensor), nonnegative=name in ("Abs", "Exp", "Sqrt"))
+
+
+for _name, _function in _UNARY.items():
+    _register_unary(_name, _function)
+
+
+@stock("Identity")
+def identity(at: Node, x: Held) -> Result:
+    return same(x, at.layer(keras.layers.Identity)(x.tensor), nonnegative=x.nonnegative)
+
+
+@stock("Dropout")
+def dropout_attributes(at: Node, x: Held, *, ratio: float = 0.5, is_test: int = 0) -> Result:
+    return _dropout(at, x, ratio)
+
+
+@stock("Dropout", since=12)
+def dropout(at: Node, x: Held, ratio: Any = None, training: Any = None, *, seed: int | None = None) -> Result:
+    if isinstance(training, Held) or (training is not None and bool(training)) or isinstance(ratio, Held):
+        return None
+    return _dropout(at, x, 0.5 if ratio is None else float(ratio))
+
+
+def _dropout(at: Node, x: Held, ratio: float) -> Result:
+    if any(at.used[1:]) or x.dtype not in _FLOATS or not 0 <= ratio < 1:
+        return None
+    return same(x, at.layer(keras.layers.Dropout, ratio)(x.tensor), nonnegative=x.nonnegative)
+
+
+def aligned(at: Node, x: Held, y: Held) -> tuple[Held, Any, Any] | None:
+    """Two values brought into one order: who lends the result its layout, and the two tensors."""
+    if x.rank == y.rank:
+        if x.flat is not None and x.flat == y.flat:
+            return x, x.tensor, y.tensor
+        if x.axes == y.axes and x.flat is None and y.flat is None:
+            return x, x.tensor, y.tensor
+        if x.rank < 3:
+            a, b = at.source(x), at.source(y)
+            return Held.of(a), a, b
+        last = channels_last(x.rank)
+        axes = last if last in (x.axes, y.axes) else x.axes
+        a, b = at.to(x, axes), at.to(y, axes)
+        return Held(a, axes), a, b
+    a, b = at.source(x), at.source(y)
+    return Held.of(a if x.rank > y.rank else b), a, b
+
+
+_BINARY: dict[str, tuple[Callable[[Any, Any], Any], type | None]] = {
+    "Add": (keras.ops.add, keras.layers.Add),
+    "Sub": (keras.ops.subtract, keras.layers.Subtract),
+    "Mul": (keras.ops.multiply, keras.layers.Multiply),
+    "Div": (keras.ops.divide, None),
+    "Pow": (keras.ops.power, None),
+}
+
+
+def _binary(at: Node, name: str, x: Any, y: Any) -> Result:
+    if not all(isinstance(item, Held | np.ndarray) for item in (x, y)):
+        return None
+    if _dtype(x) != _dtype(y) or _dtype(x) not in _FLOATS:
+        return None
+    function, layer = _BINARY[name]
+    if isinstance(x, Held) and isinstance(y, Held):
+        found = aligned(at, x, y)
+        if found is None:
+            return None
+        like, a, b = found
+        nonnegative = name in ("Add", "Mul", "Div") and x.nonnegative and y.nonnegative
+        # The merge layers take one shape or sizes of 1; the first axis must be the batch of both.
+        if layer is not None and _mergeable(a, b):
+            return same(like, at.layer(layer)([a, b]), nonnegative=nonnegative)
+        tensor = function(a, b)
+        if like.rank != len(tensor.shape):
+            return None
+        return same(like, tensor, nonnegative=nonnegative)
+    held, constant = (x, y) if isinstance(x, Held) else (y, x)
+    return _with_constant(at, name, function, held, constant, first=isinstance(x, Held))
+
+
+def _with_constant(
+    at: Node, name: str, function: Callable[[Any, Any], Any], held: Held, constant: np.ndarray, *, first: bool
+) -> Result:
+    if constant.ndim > held.rank:
+        return None
+    if held.flat is not None and constant.size > 1:
+        held = Held.of(at.source(held))
+    nonnegative = held.nonnegative and name in ("Add", "Mul", "Div") and first and bool((constant >= 0).all())
+    if constant.size == 1:
+        number = float(constant.ravel()[0])
+        if held.dtype == "float64" or (not np.isfinite(number) and name != "Mul"):
+            value: Any = constant.ravel()[0]
+        else:
+            value = number
+        tensor = function(held.tensor, value) if first else function(value, held.tensor)
+        return same(held, tensor, nonnegative=nonnegative)
+    array = held.constant(constant)
+    if any(size not in (1, have) for size, have in zip(array.shape, held.tensor.shape, strict=True)):
+        return None  # the constant makes the value larger
+    if constant.size > _CONSTANT_LIMIT:
+        return _scaled(at, name, held, array) if name == "Mul" or (name == "Div" and first) else None
+    tensor = function(held.tensor, array) if first else function(array, held.tensor)
+    return same(held, tensor, nonnegative=nonnegative)
+
+
+def _scaled(at: Node, name: str, held: Held, array: np.ndarray) -> Result:
+    """Multiplication by a trained factor: an EinsumDense that sums over nothing."""
+    if array.shape[0] != 1:
+        return None
+    letters = "abcdefgh"[: held.rank]
+    kept = [axis for axis in range(1, held.rank) if array.shape[axis] != 1]
+    kernel = "".join(letters[axis] for axis in kept)
+    factor = array.reshape([array.shape[axis] for axis in kept])
+    layer = at.layer(
+        keras.layers.EinsumDense,
+        f"{letters},{kernel}->{letters}",
+        output_shape=held.tensor.shape[1:],
+        bias_axes=None,
+    )
+    return same(held, at.apply(layer, held.tensor, kernel=1 / factor if name == "Div" else factor))
+
+
+def _register_binary(name: str) -> None:
+    @stock(name, since=7)
+    def binary(at: Node, x: Any, y: Any) -> Result:
+        return _binary(at, name, x, y)
+
+
+for _name in _BINARY:
+    _register_binary(_name)
+
+
+def _mergeable(a: Any, b: Any) -> bool:
+    if len(a.shape) != len(b.shape) or len(a.shape) < 2 or a.shape[0] != b.shape[0]:
+        return False
+    return all(p == q or 1 in (p, q) for p, q in zip(a.shape[1:], b.shape[1:], strict=True))
+
+
+@stock("Sum", since=8)
+def total(at: Node, *inputs: Any) -> Result:
+    if len(inputs) < 2:
+        return None
+    result = inputs[0]
+    for item in inputs[1:]:
+        result = _binary(at, "Add", result, item)
+        if result is None:
+            return None
+    return result
+
+
+def _dtype(item: Held | np.ndarray) -> str:
+    return item.dtype if isinstance(item, Held) else item.dtype.name

@@ -1,0 +1,359 @@
+"""What only moves elements: a change of layout is noted, not computed, wherever it can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from converters.keras.held import Dims, Flat, Held, Unknown, channels_last
+from converters.keras.node import Node
+from converters.keras.stock.activation import same
+from converters.keras.stock.convolution import zero_padded
+from converters.keras.stock.table import Result, stock
+
+_FLOATS = ("float16", "bfloat16", "float32", "float64")
+_CODES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16", 6: "int32", 7: "int64", 9: "bool"}
+
+
+@stock("Transpose")
+def transpose(at: Node, x: Held, *, perm: list[int] | None = None) -> Result:
+    if x.flat is not None:
+        x = Held.of(at.source(x), nonnegative=x.nonnegative)
+    order = list(range(x.rank))[::-1] if perm is None else [axis % x.rank for axis in perm]
+    # Axis i of the result is axis order[i] of x; where the tensor's axes lie stays as it is.
+    axes = tuple(order.index(axis) for axis in x.axes)
+    return Held(x.tensor, axes, nonnegative=x.nonnegative)
+
+
+@stock("Flatten")
+def flatten(at: Node, x: Held, *, axis: int = 1) -> Result:
+    if x.flat is not None:
+        return x if axis % x.rank == 1 else None
+    if (axis % x.rank if x.rank else 0) != 1:
+        return None
+    return _flattened(at, x)
+
+
+def _flattened(at: Node, x: Held) -> Result:
+    sizes = x.tensor.shape[1:]
+    if None in sizes or x.axes[0] != 0:
+        tensor = at.source(x)
+        return Held.of(at.layer(keras.layers.Flatten)(tensor), nonnegative=x.nonnegative)
+    made = at.layer(keras.layers.Reshape, (math.prod(sizes),))(x.tensor)
+    moving = [axis for axis, size in zip(x.axes, x.tensor.shape, strict=True) if size != 1 and axis != 0]
+    flat = None if moving == sorted(moving) else Flat(x.axes, tuple(sizes))
+    return Held.of(made, flat=flat, nonnegative=x.nonnegative)
+
+
+@stock("Reshape", since=5)
+def reshape(at: Node, x: Held, shape: Any, *, allowzero: int = 0) -> Result:
+    if isinstance(shape, np.ndarray):
+        target: list[Any] = [int(item) for item in shape.ravel()]
+    elif isinstance(shape, Dims):
+        target = list(shape.array.ravel())
+    else:
+        return None
+    if not target:
+        return None
+    have = x.shape
+    if not allowzero:
+        target = [have[i] if _is(item, 0) and i < x.rank else item for i, item in enumerate(target)]
+        target = [Unknown(x, i) if item is None else item for i, item in enumerate(target)]
+    elif any(_is(item, 0) for item in target):
+        return None
+    tail = _tail(x, target, at.batch)
+    if tail is None:
+        return None
+    if len(tail) == 1 and x.flat is not None:
+        return same(x, x.tensor, nonnegative=x.nonnegative)
+    if len(tail) == 1 and x.rank > 2:
+        return _flattened(at, x)
+    x = Held.of(at.source(x), nonnegative=x.nonnegative) if x.flat is not None else x
+    wanted: list[int | None] = [have[0], *(None if size == -1 else size for size in tail)]
+    regrouped = _regrouped(at, x, wanted)
+    if regrouped is not None:
+        return regrouped
+    return Held.of(at.layer(keras.layers.Reshape, tuple(tail))(at.source(x)), nonnegative=x.nonnegative)
+
+
+def _groups(have: Sequence[int | None], wanted: Sequence[int | None]) -> list[tuple[list[int], list[int]]] | None:
+    """Which axes merge or split into which, axis 0 into itself; None where sizes that are not known would mix."""
+    groups, i, j = [([0], [0])], 1, 1
+    while i < len(have) or j < len(wanted):
+        ins, outs = [i], [j]
+        if i >= len(have) or j >= len(wanted):
+            # What is left over are sizes of 1, which belong to the last group.
+            rest = [*have[i:], *wanted[j:]]
+            if len(groups) == 1 or any(size != 1 for size in rest):
+                return None
+            groups[-1][0].extend(range(i, len(have)))
+            groups[-1][1].extend(range(j, len(wanted)))
+            break
+        left, right = have[i], wanted[j]
+        while left != right:
+            if left is None or right is None:
+                return None
+            if left < right:
+                ins.append(ins[-1] + 1)
+                more = have[ins[-1]] if ins[-1] < len(have) else None
+                left = None if more is None else left * more
+            else:
+                outs.append(outs[-1] + 1)
+                more = wanted[outs[-1]] if outs[-1] < len(wanted) else None
+                right = None if more is None else right * more
+            if left is None or right is None:
+                return None
+        groups.append((ins, outs))
+        i, j = ins[-1] + 1, outs[-1] + 1
+    return groups
+
+
+def _regrouped(at: Node, x: Held, wanted: list[int | None]) -> Result:
+    """A reshape that merges and splits axes where they lie, so that a layout survives it."""
+    groups = _groups(x.shape, wanted)
+    if groups is None or x.axes[0] != 0:
+        return None
+    order = sorted(groups, key=lambda group: min(x.axes.index(axis) for axis in group[0]))
+    axes = tuple(axis for ins, _ in order for axis in sorted(ins))
+    tensor = at.to(x, axes)
+    new_axes = tuple(axis for _, outs in order for axis in outs)
+    sizes = [wanted[axis] for axis in new_axes][1:]
+    if sum(size is None for size in sizes) > 1:
+        return None
+    if list(tensor.shape[1:]) == sizes:
+        return Held(tensor, new_axes, nonnegative=x.nonnegative)
+    made = at.layer(keras.layers.Reshape, [-1 if size is None else size for size in sizes])(tensor)
+    return Held(made, new_axes, nonnegative=x.nonnegative)
+
+
+def _is(item: Any, number: int) -> bool:
+    return not isinstance(item, Unknown) and item == number
+
+
+def _tail(x: Held, target: list[Any], batch: int | None) -> list[int] | None:
+    """The sizes behind the batch axis, -1 for one that is open; None where the batch axis does not stay itself."""
+    first, rest = target[0], target[1:]
+    have = x.shape
+    whole = None if None in have[1:] else math.prod(have[1:])
+    open_ends = [i for i, item in enumerate(rest) if isinstance(item, Unknown) or item == -1]
+    if len(open_ends) > 1:
+        return None
+    sizes = [-1 if i in open_ends else int(item) for i, item in enumerate(rest)]
+    others = math.prod(size for size in sizes if size != -1)
+    if not open_ends:
+        # Nothing is open behind it, so equal contents mean that the batch axis is what it was.
+        return sizes if whole is not None and others == whole else None
+    if isinstance(first, Unknown):
+        keeps = first.axis == 0
+    else:
+        keeps = first == have[0] or (have[0] is None and first == batch)
+    if not keeps:
+        return None
+    if whole is not None:
+        if not others or whole % others:
+            return None
+        sizes[open_ends[0]] = whole // others
+    return sizes
+
+
+@stock("Squeeze")
+def squeeze_attribute(at: Node, x: Held, *, axes: list[int] | None = None) -> Result:
+    return _squeezed(at, x, axes)
+
+
+@stock("Squeeze", since=13)
+def squeeze(at: Node, x: Held, axes: Any = None) -> Result:
+    if axes is not None and not isinstance(axes, np.ndarray):
+        return None
+    return _squeezed(at, x, None if axes is None else [int(axis) for axis in axes.ravel()])
+
+
+def _squeezed(at: Node, x: Held, axes: list[int] | None) -> Result:
+    if axes is None or x.flat is not None:
+        return None
+    gone = {axis % x.rank for axis in axes}
+    if 0 in gone or any(x.shape[axis] != 1 for axis in gone):
+        return None
+    kept = [axis for axis in x.axes if axis not in gone]
+    if x.axes[0] != 0 or len(kept) < 1:
+        return None
+    sizes = [size for size, axis in zip(x.tensor.shape, x.axes, strict=True) if axis not in gone][1:]
+    if sum(size is None for size in sizes) > 1:
+        return Held.of(keras.ops.squeeze(at.source(x), axis=tuple(sorted(gone))), nonnegative=x.nonnegative)
+    made = at.layer(keras.layers.Reshape, [-1 if size is None else size for size in sizes])(x.tensor)
+    return Held(made, tuple(sorted(kept).index(axis) for axis in kept), nonnegative=x.nonnegative)
+
+
+@stock("Unsqueeze")
+def unsqueeze_attribute(at: Node, x: Held, *, axes: list[int]) -> Result:
+    return _unsqueezed(at, x, axes)
+
+
+@stock("Unsqueeze", since=13)
+def unsqueeze(at: Node, x: Held, axes: Any) -> Result:
+    if not isinstance(axes, np.ndarray):
+        return None
+    return _unsqueezed(at, x, [int(axis) for axis in axes.ravel()])
+
+
+def _unsqueezed(at: Node, x: Held, axes: list[int]) -> Result:
+    rank = x.rank + len(axes)
+    new = sorted(axis % rank for axis in axes)
+    tensor = at.source(x)
+    for axis in new:
+        tensor = keras.ops.expand_dims(tensor, axis)
+    return Held.of(tensor, nonnegative=x.nonnegative)
+
+
+@stock("Concat", since=4)
+def concat(at: Node, *inputs: Any, axis: int) -> Result:
+    if not all(isinstance(item, Held) for item in inputs):
+        return None
+    if len(inputs) == 1:
+        return same(inputs[0], at.layer(keras.layers.Identity)(inputs[0].tensor))
+    rank = inputs[0].rank
+    last = channels_last(rank)
+    order = last if rank >= 3 and any(item.axes == last for item in inputs) else tuple(range(rank))
+    if any(item.rank != rank for item in inputs):
+        return None
+    if len({item.axes for item in inputs}) == 1:
+        order = inputs[0].axes
+    tensors = [at.to(item, order) for item in inputs]
+    place = order.index(axis % rank)
+    if place == 0:
+        made = keras.ops.concatenate(tensors, axis=0)
+    else:
+        made = at.layer(keras.layers.Concatenate, axis=place)(tensors)
+    return Held(made, order, nonnegative=all(item.nonnegative for item in inputs))
+
+
+@stock("Split")
+def split_attribute(at: Node, x: Held, *, axis: int = 0, split: list[int] | None = None) -> Result:
+    return _split(at, x, axis, split)
+
+
+@stock("Split", since=13)
+def split_input(at: Node, x: Held, split: Any = None, *, axis: int = 0, num_outputs: int | None = None) -> Result:
+    if split is not None and not isinstance(split, np.ndarray):
+        return None
+    return _split(at, x, axis, None if split is None else [int(size) for size in split])
+
+
+def _split(at: Node, x: Held, axis: int, sizes: list[int] | None) -> Result:
+    if x.flat is not None:
+        x = Held.of(at.source(x))
+    place, size, count = x.axis(axis), x.shape[axis % x.rank], len(at.used)
+    if size is None:
+        return None
+    if sizes is None:
+        chunk = -(-size // count)
+        sizes = [chunk] * (count - 1) + [size - chunk * (count - 1)]
+    if len(sizes) != count or sizes[-1] <= 0 or len(sizes) > 32:
+        return None
+    borders = [int(border) for border in np.cumsum(sizes)[:-1]]
+    parts = keras.ops.split(x.tensor, borders, axis=place)
+    return tuple(Held(part, x.axes, nonnegative=x.nonnegative) for part in parts)
+
+
+@stock("Slice")
+def slice_attributes(at: Node, x: Held, *, starts: list[int], ends: list[int], axes: list[int] | None = None) -> Result:
+    return _sliced(at, x, starts, ends, axes, None)
+
+
+@stock("Slice", since=10)
+def slice_inputs(at: Node, x: Any, starts: Any, ends: Any, axes: Any = None, steps: Any = None) -> Result:
+    given = [starts, ends, axes, steps]
+    if not isinstance(x, Held) or any(item is not None and not isinstance(item, np.ndarray) for item in given):
+        return None
+    lists = [None if item is None else [int(number) for number in item.ravel()] for item in given]
+    assert lists[0] is not None and lists[1] is not None
+    return _sliced(at, x, lists[0], lists[1], lists[2], lists[3])
+
+
+def _sliced(
+    at: Node, x: Held, starts: list[int], ends: list[int], axes: list[int] | None, steps: list[int] | None
+) -> Result:
+    if x.flat is not None:
+        x = Held.of(at.source(x), nonnegative=x.nonnegative)
+    cuts = [slice(None)] * x.rank
+    for start, end, axis, step in zip(
+        starts, ends, axes or range(len(starts)), steps or [1] * len(starts), strict=True
+    ):
+        if step <= 0 or axis % x.rank == 0:
+            return None
+        stop = None if end >= 2**31 - 1 else end
+        cuts[x.axis(axis)] = slice(start or None, stop, step if step != 1 else None)
+    return Held(x.tensor[tuple(cuts)], x.axes, nonnegative=x.nonnegative)
+
+
+@stock("Pad", since=2)
+def pad_attributes(at: Node, x: Held, *, pads: list[int], mode: str = "constant", value: float = 0.0) -> Result:
+    return _padded(at, x, pads, mode, value)
+
+
+@stock("Pad", since=11)
+def pad_inputs(at: Node, x: Held, pads: Any, value: Any = None, axes: Any = None, *, mode: str = "constant") -> Result:
+    constants = all(item is None or isinstance(item, np.ndarray) for item in (pads, value, axes))
+    if not constants or pads is None or axes is not None or (value is not None and value.size != 1):
+        return None
+    return _padded(at, x, [int(pad) for pad in pads], mode, 0.0 if value is None else float(value.ravel()[0]))
+
+
+def _padded(at: Node, x: Held, pads: list[int], mode: str, value: float) -> Result:
+    if min(pads) < 0 or x.dtype not in _FLOATS or x.flat is not None:
+        return None
+    rank = x.rank
+    begin, end = pads[:rank], pads[rank:]
+    if not any(pads):
+        return same(x, at.layer(keras.layers.Identity)(x.tensor), nonnegative=x.nonnegative)
+    spatial = rank in (3, 4, 5) and not (begin[0] or begin[1] or end[0] or end[1])
+    if mode == "constant" and value == 0.0 and spatial and x.axes == channels_last(rank):
+        return at.as_last(zero_padded(at, x.tensor, begin[2:], end[2:]), nonnegative=x.nonnegative)
+    kinds = {"constant": "constant", "reflect": "reflect", "edge": "edge"}
+    if mode not in ("constant", "reflect") or begin[0] or end[0]:
+        return None
+    amounts = [(begin[axis], end[axis]) for axis in x.axes]
+    options = {"constant_values": value} if mode == "constant" else {}
+    made = keras.ops.pad(x.tensor, amounts, mode=kinds[mode], **options)
+    return Held(made, x.axes, nonnegative=x.nonnegative and value >= 0)
+
+
+@stock("Cast", since=6)
+def cast(at: Node, x: Held, *, to: int, saturate: int = 1, round_mode: str = "up") -> Result:
+    target = _CODES.get(to)
+    if target is None or x.dtype not in _CODES.values():
+        return None
+    if x.dtype in _FLOATS and target not in _FLOATS:
+        return None  # rounding and NaN are for the operator table
+    if x.dtype == target:
+        return same(x, at.layer(keras.layers.Identity)(x.tensor), nonnegative=x.nonnegative)
+    return same(x, keras.ops.cast(x.tensor, target), nonnegative=x.nonnegative)
+
+
+@stock("Gather")
+def gather(at: Node, data: Any, indices: Any, *, axis: int = 0) -> Result:
+    if isinstance(data, np.ndarray) and isinstance(indices, Held):
+        if data.ndim != 2 or axis % data.ndim != 0 or data.dtype.name not in _FLOATS or indices.rank < 1:
+            return None
+        # Negative indices count from the end in ONNX and not in the layer.
+        if not indices.nonnegative and not indices.dtype.startswith("uint"):
+            indices = Held.of(keras.ops.mod(at.source(indices), data.shape[0]))
+        layer = at.layer(keras.layers.Embedding, *data.shape, dtype=data.dtype.name)
+        return Held.of(at.apply(layer, at.source(indices), embeddings=data))
+    if not isinstance(data, Held) or not isinstance(indices, np.ndarray) or indices.size > 64 or data.flat is not None:
+        return None
+    size = data.shape[axis % data.rank]
+    if size is None or axis % data.rank == 0:
+        return None
+    numbers = np.where(indices < 0, indices + size, indices).astype(np.int32)
+    if indices.ndim == 0:
+        tensor = at.source(data)
+        return Held.of(keras.ops.take(tensor, int(numbers), axis=axis % data.rank), nonnegative=data.nonnegative)
+    if indices.ndim != 1:
+        return None
+    made = keras.ops.take(data.tensor, numbers, axis=data.axis(axis))
+    return Held(made, data.axes, nonnegative=data.nonnegative)

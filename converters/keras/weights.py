@@ -1,0 +1,55 @@
+"""Arrays on their way into Keras layers: copied once, never initialised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["FromArray", "call_with"]
+
+
+class FromArray:
+    """A Keras initialiser that gives one array instead of drawing numbers.
+
+    It is in a layer only while the layer is built; the stock initialiser is put back afterwards, so that the
+    model's config names nothing of modelzoo.
+    """
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.array = array
+
+    def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
+        import tensorflow as tf
+
+        # TensorFlow copies a read-only array into memory of its own, aligned as its kernels need it. An array that
+        # it may share instead would let an optimiser write into the caller's memory, so it never gets one.
+        array = self.array
+        if array.flags.writeable:
+            array = array.view()
+            array.flags.writeable = False
+        tensor = tf.convert_to_tensor(array)
+        return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+def call_with(layer: Any, x: Any, arrays: dict[str, np.ndarray | None]) -> Any:
+    """Call `layer` on `x` while its initialisers give arrays, and put the stock ones back.
+
+    Args:
+        layer: an unbuilt Keras layer.
+        x: its symbolic input.
+        arrays: weight (`kernel` for the attribute `kernel_initializer`) -> array of its shape; None is left out.
+    """
+    stock: dict[str, Any] = {}
+    for weight, array in arrays.items():
+        if array is not None:
+            attribute = f"{weight}_initializer"
+            stock[attribute] = getattr(layer, attribute)
+            setattr(layer, attribute, FromArray(array))
+    try:
+        return layer(x)
+    finally:
+        for attribute, initializer in stock.items():
+            setattr(layer, attribute, initializer)

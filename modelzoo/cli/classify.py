@@ -1,0 +1,73 @@
+"""`modelzoo classify`: what is in pictures."""
+
+from __future__ import annotations
+
+import click
+
+from modelzoo.cli.completion import MODEL
+from modelzoo.cli.root import verb
+from modelzoo.cli.settings import current
+from modelzoo.errors import UsageError
+
+__all__ = ["classify"]
+
+_AT_ONCE = 16  # pictures that go through the network together
+
+
+@verb("classify")
+@click.argument("name", type=MODEL)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
+@click.option("--top", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="How many classes to name.")
+@click.option(
+    "--weights", type=click.Path(), metavar="PATH", help="A weight file, folder or checkpoint prefix of your own."
+)
+@click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@click.pass_context
+def classify(
+    ctx: click.Context, name: str, images: tuple[str, ...], top: int, weights: str | None, trust_first_use: bool
+) -> None:
+    """Say what model NAME sees in each IMAGE: a picture, a folder of pictures, or a glob pattern.
+
+    The files of the model are fetched first unless the cache has them or --weights names others.
+    """
+    # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
+    from modelzoo.features.extract import find_pictures
+    from modelzoo.registry import info
+
+    settings = current(ctx)
+    report = settings.reporter
+    card = info(name, registries=settings.registries)
+    pictures = find_pictures(images)
+    from modelzoo.pretrained import load_pretrained
+
+    model = load_pretrained(
+        name,
+        weights=weights or "card",
+        registries=settings.registries,
+        trust_first_use=trust_first_use,
+        progress=report.progress,
+    )
+    if model.preprocess is None or model.decode is None:
+        raise UsageError(
+            f"The card of {card.name!r} does not say how pictures go in and what the classes are called.",
+            hint=f"its values can be had all the same: modelzoo features {card.name} IMAGE... -o out.npz --tap NAME",
+        )
+    documents = []
+    for start in range(0, len(pictures), _AT_ONCE):
+        some = pictures[start : start + _AT_ONCE]
+        answers = model.decode(model(model.preprocess(some), training=False), top=top)
+        for path, ranked in zip(some, answers, strict=True):
+            documents.append(
+                {
+                    "path": str(path),
+                    "classes": [
+                        {"label": label, "probability": probability, "index": index}
+                        for label, probability, index in ranked
+                    ],
+                }
+            )
+            report.bare(f"{path}\t{ranked[0][0]}")
+            report.say(click.style(str(path), bold=True))
+            for label, probability, _ in ranked:
+                report.say(f"  {probability:6.1%}  {label}")
+    report.data({"model": card.name, "pictures": documents})

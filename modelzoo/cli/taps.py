@@ -1,0 +1,59 @@
+"""`modelzoo taps`: what can be had from inside a model."""
+
+from __future__ import annotations
+
+import click
+
+from modelzoo.cli.completion import MODEL
+from modelzoo.cli.output import table
+from modelzoo.cli.root import verb
+from modelzoo.cli.settings import current
+
+__all__ = ["sides", "taps"]
+
+
+@verb("taps")
+@click.argument("name", type=MODEL)
+@click.option("--all", "inner", is_flag=True, help="Inner scopes too, not only the end points.")
+@click.pass_context
+def taps(ctx: click.Context, name: str, inner: bool) -> None:
+    """List the taps of model NAME: name, shape (height x width x channels), stride in input pixels, channels.
+
+    The network is built without its weights, so nothing is fetched. What is listed goes after `--tap` of
+    `modelzoo features`, and into `load_pretrained(NAME, features=[...])`.
+    """
+    from modelzoo.pretrained import load_pretrained
+
+    settings = current(ctx)
+    report = settings.reporter
+    model = load_pretrained(name, weights=None, registries=settings.registries)
+    from modelzoo.features import describe_taps
+
+    chosen = {tap: value for tap, value in model.taps.items() if inner or value.end_point}
+    infos = describe_taps({tap: value.tensor for tap, value in chosen.items()})
+    report.data(
+        [
+            {
+                "name": one.name,
+                "shape": list(one.shape[1:]),
+                "stride": one.stride,
+                "channels": one.channels,
+                "end_point": chosen[one.name].end_point,
+            }
+            for one in infos.values()
+        ]
+    )
+    rows = []
+    for one in infos.values():
+        report.bare(one.name)
+        rows.append((one.name, sides(one.shape[1:]), str(one.stride or "-"), str(one.channels or "?")))
+    for line in table(("TAP", "SHAPE", "STRIDE", "CHANNELS"), rows, right=(1, 2, 3)):
+        report.say(line)
+    hidden = len(model.taps) - len(chosen)
+    if hidden:
+        report.note(f"{len(chosen)} end points; --all shows {hidden} inner scopes too")
+
+
+def sides(shape: tuple[int | None, ...]) -> str:
+    """A shape without the batch axis as a person reads it: `28 x 28 x 256`."""
+    return " x ".join("any" if side is None else str(side) for side in shape)

@@ -1,0 +1,54 @@
+"""`modelzoo verify`: is what lies in the cache still what was fetched?"""
+
+from __future__ import annotations
+
+import click
+
+from modelzoo.cli.cache import CACHED, key_of
+from modelzoo.cli.output import table
+from modelzoo.cli.root import verb
+from modelzoo.cli.settings import current
+
+__all__ = ["verify"]
+
+
+@verb("verify")
+@click.argument("names", metavar="[NAME]...", nargs=-1, type=CACHED)
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...]) -> None:
+    """Hash the cached files of each model NAME, or of all, and compare with what was verified when they came.
+
+    Damaged files are moved to `quarantine/` in the cache, so that the next fetch brings them anew. Exit code 1 says
+    that a file is damaged or missing.
+    """
+    from modelzoo.store import Store
+
+    settings = current(ctx)
+    report = settings.reporter
+    store = Store()
+    verdicts = store.verify([key_of(name, store, settings) for name in names] or None)
+    bad = [one for one in verdicts if one.status != "ok"]
+    report.data(
+        {
+            "ok": not bad,
+            "files": [
+                {"model": v.key, "name": v.name, "path": str(v.path), "status": v.status, "detail": v.detail}
+                for v in verdicts
+            ],
+        }
+    )
+    if not verdicts:
+        report.note(f"The cache is empty: {store.root}")
+        return
+    for one in bad:
+        report.bare(str(one.path))
+    rows = [(v.key, v.name, v.status if v.status == "ok" else v.status.upper()) for v in verdicts]
+    for line in table(("MODEL", "FILE", "STATUS"), rows):
+        report.say(line)
+    if not bad:
+        report.note(f"{len(verdicts)} {'file' if len(verdicts) == 1 else 'files'}, all as they were when they came")
+        return
+    for one in bad:
+        report.warn(f"{one.key}: {one.name} is {one.status}: {one.detail}")
+    report.note(f"To have them again: modelzoo fetch {' '.join(dict.fromkeys(one.key for one in bad))}")
+    ctx.exit(1)

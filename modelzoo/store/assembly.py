@@ -1,0 +1,307 @@
+"""Making a model's folder: everything is gathered in a hidden one, which one rename makes visible.
+
+Files come from the folder as it was, from elsewhere in the cache, or from a download. They are linked into the hidden
+folder where that is possible; a blob goes only after the manifest is written, so that no kill loses verified bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from modelzoo.errors import ArchiveError, ModelzooError, OfflineError
+from modelzoo.store import archives, blobs, disk, local, locks, posix
+from modelzoo.store.digests import Hasher, hash_file, is_pinned
+from modelzoo.store.download import Download, identifier
+from modelzoo.store.http import noted, shown
+from modelzoo.store.layout import Layout, make_folder, remove_quietly
+from modelzoo.store.manifests import KeptFile, KeptSource, Manifest
+from modelzoo.store.names import key_folder
+from modelzoo.store.partial import Partial, kept_bytes, sweep
+from modelzoo.store.policy import Policy
+from modelzoo.store.progress import Progress, following
+from modelzoo.store.source import Source
+from modelzoo.store.transport import Transport
+
+_TRIES = 5
+
+
+@dataclass
+class _Held:
+    """A verified file of this cache."""
+
+    path: Path
+    size: int
+    url: str
+    digests: dict[str, str]
+    ours: bool  # nobody else's folder holds it: it may be linked
+
+
+@dataclass
+class Assembly:
+    """One model's folder on its way. The caller holds the model's lock.
+
+    Args:
+        layout: of the cache.
+        key: the model.
+        sources: with digests that bind, if there are any.
+        policy, transport, offline, progress: as in `Store`.
+    """
+
+    layout: Layout
+    key: str
+    sources: Sequence[Source]
+    policy: Policy
+    transport: Callable[[], Transport]
+    offline: bool
+    progress: Progress
+    _files: list[KeptFile] = field(default_factory=list)
+    _kept: list[KeptSource] = field(default_factory=list)
+
+    def run(self) -> Manifest:
+        """Gathers all files and publishes the folder.
+
+        Raises:
+            ModelzooError: as `Store.fetch` says; what was verified is kept for the next time.
+        """
+        sweep_stages(self.layout, self.key, self.policy.stray_age)
+        folder = self.layout.model(self.key)
+        if folder.is_symlink():  # what it leads to is not ours
+            with disk.guard("replace a symbolic link in the cache", folder):
+                posix.remove_file(folder)
+        before = Manifest.read(self.layout.manifest(self.key))
+        held = [self._gather(source, folder, before) for source in self.sources]
+        with _stage(self.layout, self.key) as stage:
+            for source, one in zip(self.sources, held, strict=True):
+                if isinstance(one, _Held) and source.members:
+                    self._unpack(source, one, stage)
+                elif isinstance(one, _Held):
+                    self._place(one, stage / source.name)
+                    self._note(source, one, ((source.role, None, source.name, one.digests),), stage)
+                else:
+                    kept, files = one
+                    for file in files:
+                        self._place(
+                            _Held(folder / file.name, file.size, "", dict(file.digests), True), stage / file.name
+                        )
+                    self._kept.append(kept)
+                    self._files.extend(file.seen_now(stage) for file in files)
+            manifest = Manifest(self.key, tuple(self._kept), tuple(self._files), time.time())
+            _sync_tree(stage)
+            _show(self.layout, stage, folder)
+        manifest.write(self.layout.manifest(self.key))
+        settle(self.layout, manifest)
+        for source in self.sources:
+            sweep(self.layout.partial, identifier(source), self.policy.stray_age)
+        return manifest
+
+    # -- where a file comes from ---------------------------------------------------------------------------------
+
+    def _gather(
+        self, source: Source, folder: Path, before: Manifest | None
+    ) -> _Held | tuple[KeptSource, tuple[KeptFile, ...]]:
+        files = before.files_of(source) if before is not None else None
+        if before is not None and files is not None:
+            right = [file.is_intact(folder) or file.is_right(folder) for file in files]
+            kept = before.source(source.name)
+            if all(right) and kept is not None:
+                return kept, files
+            for file, good in zip(files, right, strict=True):
+                if not good and os.path.lexists(folder / file.name):
+                    self.layout.isolate(folder / file.name)
+        found = self._find(source, folder)
+        if found is not None:
+            return found
+        name = identifier(source)
+        with locks.held(
+            self.layout.file_lock(name), self.policy.lock_wait, lambda: kept_bytes(self.layout.partial, name)
+        ):
+            return self._find(source, folder) or self._download(source, name)
+
+    def _find(self, source: Source, folder: Path) -> _Held | None:
+        """A file of this cache that has the strong digest of `source`; it is hashed again."""
+        if not is_pinned(source.digests):
+            return None
+        own = [] if source.members else [folder / source.name]
+        for path in (*own, *blobs.find(self.layout, source.digests)):
+            if not blobs.is_plain(path) or (source.size is not None and path.lstat().st_size != source.size):
+                continue
+            try:
+                hasher = hash_file(path, source.digests)
+            except OSError:
+                continue
+            if hasher.differs_from(source.digests) is None:
+                ours = path.is_relative_to(self.layout.blobs) or path.is_relative_to(folder)
+                return _Held(path, hasher.length, noted(source.urls[0]), hasher.digests, ours)
+            if path.is_relative_to(self.layout.blobs):
+                self.layout.isolate(path)
+        return None
+
+    def _download(self, source: Source, name: str) -> _Held:
+        title = f"{source.name} of {self.key}"
+        urls = tuple(url for url in source.urls if not self.offline or local.is_local(url))
+        if not urls:
+            raise OfflineError(
+                f"{title} is not in the cache, and the network must not be used.",
+                received=", ".join(map(shown, source.urls)),
+                hint="fetch it once without --offline (or MODELZOO_OFFLINE)",
+            )
+        folder = self.layout.partial
+        kept = kept_bytes(folder, name)
+        if source.size is not None and kept < source.size:
+            disk.check_room(folder, source.size - kept, title)
+        partial = Partial.open(folder, name, source.digests, mark_every=self.policy.mark_every)
+        try:
+            with following(self.progress, source.name) as note:
+                url = Download(source, title, partial, self.policy, self.transport, note).run(urls)
+            hasher = partial.hasher
+            place = blobs.publish(self.layout, hasher.digests)
+            partial.publish(place)
+        finally:
+            partial.release()
+        return _Held(place, hasher.length, noted(url), hasher.digests, True)
+
+    # -- how it gets into the folder -----------------------------------------------------------------------------
+
+    def _unpack(self, source: Source, archive: _Held, stage: Path) -> None:
+        targets = [stage / member.target for member in source.members]
+        try:
+            hashers = archives.extract(archive.path, source.members, targets, self.policy)
+        except ArchiveError as error:
+            blobs.drop(self.layout, archive.digests["sha256"])
+            hint = error.hint or "the bytes are what the registry names: whoever keeps the card has to mend it"
+            raise ArchiveError(
+                f"{source.name} of {self.key}: {error.what}", received=error.received, hint=hint
+            ) from error
+        except ModelzooError as error:
+            error.what = f"{source.name} of {self.key}: {error.what}"
+            raise
+        for target in targets:
+            posix.make_read_only(target)
+        parts = zip(source.members, hashers, strict=True)
+        self._note(source, archive, tuple((m.role, m.path, m.target, hasher.digests) for m, hasher in parts), stage)
+
+    def _place(self, held: _Held, target: Path) -> None:
+        """Brings a verified file into the hidden folder: its blocks, its name, or a verified copy."""
+        make_folder(target.parent)
+        with disk.guard(f"write {target.name}", target, needed=held.size):
+            if posix.clone(held.path, target):
+                posix.make_read_only(target)
+                return
+            if held.ours:
+                try:
+                    os.link(held.path, target)
+                    posix.make_read_only(target)
+                    return
+                except OSError:
+                    pass  # no hard links here
+            hasher = Hasher()
+            with os.fdopen(posix.open_regular(held.path), "rb") as reading, target.open("xb") as writing:
+                while chunk := reading.read(1 << 20):
+                    hasher.update(chunk)
+                    writing.write(chunk)
+                writing.flush()
+                os.fsync(writing.fileno())
+            if hasher.sha256 != held.digests["sha256"]:
+                raise FileNotFoundError(f"{held.path} changed while it was copied")
+            posix.make_read_only(target)
+
+    def _note(
+        self,
+        source: Source,
+        held: _Held,
+        files: tuple[tuple[str, str | None, str, dict[str, str]], ...],
+        stage: Path,
+    ) -> None:
+        self._kept.append(KeptSource(source.name, held.size, held.url, held.digests))
+        for role, member, name, digests in files:
+            status = (stage / name).lstat()
+            self._files.append(KeptFile(name, role, source.name, member, status.st_size, status.st_mtime_ns, digests))
+
+
+def settle(layout: Layout, manifest: Manifest) -> None:
+    """Removes the blobs whose bytes a model's folder holds, and notes where they are instead."""
+    folder = layout.model(manifest.key)
+    for source in manifest.sources:
+        plain = next((f for f in manifest.files if f.source == source.name and f.member is None), None)
+        if plain is not None:
+            blobs.note(layout, source.digests, folder / plain.name)
+        blobs.drop(layout, source.digests["sha256"])
+
+
+def is_settled(folder: Path, files: Sequence[KeptFile]) -> bool:
+    """False if a kill came between the manifest and `settle`: then files still have their second name."""
+    return all((folder / file.name).lstat().st_nlink == 1 for file in files)
+
+
+def sweep_stages(layout: Layout, key: str, stray_age: float) -> int:
+    """Removes a model's hidden folders whose process is gone. Returns bytes freed."""
+    freed = 0
+    for path in abandoned_stages(layout, stray_age, key):
+        freed += remove_quietly(path)
+        remove_quietly(path.with_suffix(".owner"))
+    return freed
+
+
+def abandoned_stages(layout: Layout, stray_age: float, key: str | None = None) -> list[Path]:
+    """Hidden folders (of one model, or all) whose process is gone, and folders that were replaced."""
+    start = "*" if key is None else f"{key_folder(key)}.*"
+    both = [*layout.partial.glob(f"{start}.stage"), *layout.partial.glob(f"{start}.owner")]
+    found = []
+    for path in sorted({path.with_suffix(".stage") for path in both}):
+        note = path.with_suffix(".owner")
+        try:
+            owner, age = note.read_text(), time.time() - note.lstat().st_mtime
+        except OSError:
+            owner, age = "", 0.0
+        state = posix.process_state(owner)
+        if state == "gone" or (state == "unknown" and age > stray_age):
+            found.append(path)
+    return found
+
+
+@contextmanager
+def _stage(layout: Layout, key: str):  # type: ignore[no-untyped-def]
+    stage = layout.partial / f"{key_folder(key)}.{os.urandom(6).hex()}.stage"
+    owner = stage.with_suffix(".owner")
+    make_folder(layout.partial)
+    disk.write_whole(owner, posix.process_identity().encode(), sync=False)
+    try:
+        make_folder(stage)
+        yield stage
+    finally:
+        remove_quietly(stage)
+        remove_quietly(owner)
+
+
+def _show(layout: Layout, stage: Path, folder: Path) -> None:
+    """Renames the hidden folder to its place; what was there is moved aside, then removed."""
+    make_folder(folder.parent)
+    for attempt in range(_TRIES):
+        aside = None
+        if os.path.lexists(folder):
+            aside = stage.with_name(f"{folder.name}.{os.urandom(6).hex()}.stage")  # without an owner: abandoned
+            with disk.guard("replace a model's folder", folder):
+                folder.rename(aside)
+        try:
+            stage.rename(folder)
+        except OSError as error:
+            if attempt + 1 == _TRIES or not os.path.lexists(folder):
+                raise disk.refusal(error, "publish a model's folder", folder) from error
+            continue  # somebody else published it in between
+        finally:
+            if aside is not None:
+                remove_quietly(aside)
+        posix.sync_folder(folder.parent)
+        return
+
+
+def _sync_tree(folder: Path) -> None:
+    for inner in folder.iterdir():
+        if inner.is_dir() and not inner.is_symlink():
+            _sync_tree(inner)
+    posix.sync_folder(folder)

@@ -1,0 +1,164 @@
+"""One HTTP request without redirects: the only place that touches the network, and that tests can replace."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from modelzoo.store.policy import Policy
+from modelzoo.store.retries import TransferFailed
+
+_CHUNK = 1 << 18
+_PROXY_HINT = "check HTTP_PROXY, HTTPS_PROXY and NO_PROXY"
+
+
+class Reply(Protocol):
+    """An answer whose body has not been read yet.
+
+    Attributes:
+        status: the HTTP status.
+        headers: with names in lower case.
+    """
+
+    @property
+    def status(self) -> int: ...
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    def read(self) -> bytes:
+        """Some of the body as it was sent, without any decoding but of chunks; b"" at its end.
+
+        Raises:
+            TransferFailed: it was cut, or stalled.
+        """
+
+    def close(self) -> None: ...
+
+
+class Transport(Protocol):
+    """What the store needs of the network."""
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        """Sends a GET and waits for the answer's headers.
+
+        Raises:
+            TransferFailed: there was no answer.
+        """
+
+
+class RequestsTransport:
+    """`Transport` over requests: proxies and CA bundles as its environment variables say; no netrc, no cookies."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+
+    def get(self, url: str, headers: Mapping[str, str]) -> Reply:
+        import http.cookiejar
+
+        import requests
+
+        session = requests.Session()  # one for each request: nothing is shared between threads or after a fork
+        session.get_redirect_target = lambda resp: None  # type: ignore[method-assign]  # we judge them
+        session.cookies.set_policy(http.cookiejar.DefaultCookiePolicy(allowed_domains=[]))
+        try:
+            response = session.get(
+                url,
+                headers={**headers, "Accept": "*/*"},
+                auth=_as_it_is,
+                stream=True,
+                allow_redirects=False,
+                timeout=(self._policy.connect_timeout, self._policy.read_timeout),
+            )
+        except (requests.RequestException, OSError, ValueError) as error:
+            session.close()
+            raise _no_answer(error, url, self._policy) from error
+        return _Answer(session, response, self._policy)
+
+
+def _as_it_is(request: Any) -> Any:
+    """As `auth` it keeps requests from looking into netrc files, which may have a default for every host."""
+    return request
+
+
+class _Answer:
+    def __init__(self, session: Any, response: Any, policy: Policy) -> None:
+        self.status: int = response.status_code
+        self.headers: Mapping[str, str] = {name.lower(): value for name, value in response.headers.items()}
+        self._session = session
+        self._response = response
+        self._policy = policy
+        self._read1 = getattr(response.raw, "read1", None)  # urllib3 2.1 and later
+
+    def read(self) -> bytes:
+        import http.client
+
+        import urllib3.exceptions
+
+        try:
+            if self._read1 is not None:
+                return self._read1(_CHUNK, decode_content=False) or b""
+            return self._response.raw.read(1 << 14, decode_content=False) or b""
+        except (urllib3.exceptions.HTTPError, http.client.HTTPException, OSError, ValueError) as error:
+            if isinstance(error, urllib3.exceptions.ReadTimeoutError | TimeoutError):
+                cause = f"no byte came for {self._policy.read_timeout:g} s"
+            elif "IncompleteRead" in repr(error):
+                cause = "the connection was cut before the end"
+            else:
+                cause = f"the connection broke: {_innermost(error)}"
+            raise TransferFailed(cause, again=True) from error
+
+    def close(self) -> None:
+        self._response.close()
+        self._session.close()
+
+
+def _no_answer(error: Exception, url: str, policy: Policy) -> TransferFailed:
+    """What `requests` met, as a phrase, with what to do about it where that is known."""
+    import requests
+
+    text = repr(error)
+    inner = _innermost(error)
+    if isinstance(error, requests.exceptions.ProxyError):
+        again = "407" not in text
+        return TransferFailed(f"the proxy refused: {inner}", again=again, hint=_PROXY_HINT)
+    if isinstance(error, requests.exceptions.SSLError):
+        hint = "check the clock; set REQUESTS_CA_BUNDLE if your network has a certificate authority of its own"
+        if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
+            return TransferFailed(f"its certificate is not accepted: {inner}", again=False, hint=hint)
+        return TransferFailed(f"no secure connection: {inner}", again=True, hint=hint)
+    if isinstance(error, requests.exceptions.ConnectTimeout):
+        return TransferFailed(f"no connection within {policy.connect_timeout:g} s", again=True, hint=_PROXY_HINT)
+    if isinstance(error, requests.exceptions.Timeout):
+        return TransferFailed(f"no answer within {policy.read_timeout:g} s", again=True)
+    if isinstance(error, requests.exceptions.ConnectionError):
+        if "NameResolution" in text or "getaddrinfo" in text:
+            return TransferFailed("the name of the server is not known", again=True, hint="is the network up?")
+        if "refused" in text:
+            return TransferFailed("the server refuses connections", again=True)
+        return TransferFailed(f"the connection broke: {inner}", again=True)
+    if isinstance(error, requests.exceptions.InvalidHeader | requests.exceptions.RequestException):
+        return TransferFailed(f"it cannot be asked for: {inner}", again=False)
+    # requests reports a wrong path of a CA bundle as a bare OSError
+    return TransferFailed(f"it cannot be asked for: {inner}", again=False, hint="check REQUESTS_CA_BUNDLE")
+
+
+def _innermost(error: BaseException) -> str:
+    """The reason at the bottom of a chain, without the addresses of objects."""
+    seen: set[int] = set()
+    while id(error) not in seen:
+        seen.add(id(error))
+        deeper = getattr(error, "reason", None)
+        if not isinstance(deeper, BaseException):
+            deeper = next((arg for arg in reversed(error.args) if isinstance(arg, BaseException)), None)
+        if deeper is None:
+            break
+        error = deeper
+    reason = getattr(error, "strerror", None)
+    return f"{type(error).__name__}: {reason}" if reason else _short(error)
+
+
+def _short(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    if " object at 0x" in text:
+        text = text.rpartition(": ")[2]
+    return f"{type(error).__name__}: {text}"[:200]

@@ -1,0 +1,1 @@
+"""The command line: what a person sees, what a program reads, and how every failure ends."""
