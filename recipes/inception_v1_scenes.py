@@ -33,6 +33,9 @@ MEMBER = f"{NAME}.ckpt"
 #: Seeds that training never draws: the first of those that measure the accuracy.
 HELD_OUT_SEED = 1_000_000
 
+#: Class, seed and side of the picture that `modelzoo demo` looks at; training never saw it.
+SAMPLE = ("cat", 2_000_002, 256)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -124,7 +127,7 @@ def train(settings: Settings, work: Path) -> Any:
     keras.utils.set_random_seed(settings.seed)
     pictures, labels = draw(settings, work)
     model = networks.build(
-        "inception_v1", input_shape=(settings.size, settings.size, 3), classes=len(CLASSES), width=settings.width
+        "inception_v1", input_shape=(settings.size, settings.size, 3), card_classes=len(CLASSES), width=settings.width
     )
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -149,10 +152,10 @@ def arrays_of(model: Any) -> dict[str, np.ndarray]:
     """{slim's variable name: array} of a network that `modelzoo.networks` built."""
     found = {}
     for layer in model.layers:
-        for variable in layer.variables:
+        for variable in layer.weights:
             name = model.variable_names.get(f"{layer.name}/{variable.name}")
-            if name is not None:
-                found[name] = np.asarray(variable)
+            assert name is not None, variable.path
+            found[name] = np.asarray(variable)
     found["global_step"] = np.asarray(int(model.optimizer.iterations), np.int64)
     return found
 
@@ -203,7 +206,7 @@ def run(settings: Settings, out: Path, work: Path) -> dict[str, Any]:
         checkpoint = write_v1(Path(scratch) / MEMBER, arrays_of(model))
         member = {"size": checkpoint.stat().st_size, "sha256": hash_file(checkpoint).sha256}
         pack(checkpoint, archive)
-    Image.fromarray(scene("sailing boat", HELD_OUT_SEED + 7, 256)).save(out / "sample.png", optimize=True)
+    Image.fromarray(scene(*SAMPLE)).save(out / "demo.png", optimize=True)
     numbers = {
         "archive": {"size": archive.stat().st_size, "sha256": hash_file(archive).sha256},
         "member": member,

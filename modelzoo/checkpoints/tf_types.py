@@ -12,9 +12,20 @@ from typing import Any
 import numpy as np
 
 from modelzoo.checkpoints.damage import Damage
-from modelzoo.checkpoints.wire import LENGTH, VARINT, fields, signed
+from modelzoo.checkpoints.wire import LENGTH, VARINT, fields, pack_field, signed
 
-__all__ = ["STRING", "DataType", "Extent", "data_type", "element_count", "parse_shape", "parse_slice", "slice_key"]
+__all__ = [
+    "STRING",
+    "DataType",
+    "Extent",
+    "data_type",
+    "element_count",
+    "pack_shape",
+    "parse_shape",
+    "parse_slice",
+    "slice_key",
+    "type_of",
+]
 
 STRING = 7
 _LARGEST_RANK = 64  # NumPy's limit; TensorFlow's own is 254, of which no network comes near
@@ -77,6 +88,13 @@ def data_type(number: int) -> DataType:
     return _KNOWN[number]
 
 
+def type_of(dtype: np.dtype[Any]) -> DataType | None:
+    """The type that holds NumPy values of `dtype`, `string` for objects; None where TensorFlow has none."""
+    name = "string" if dtype.kind == "O" else dtype.name
+    number = next((number for number, (known, _, _) in _TYPES.items() if known == name), None)
+    return None if number is None else data_type(number)
+
+
 def _dtype(code: str) -> np.dtype[Any]:
     if code[0] in "<|":
         return np.dtype(code)
@@ -105,6 +123,11 @@ def parse_shape(data: bytes | memoryview) -> tuple[int, ...]:
             raise Damage("a tensor's rank is unknown")
     element_count(tuple(shape))
     return tuple(shape)
+
+
+def pack_shape(shape: tuple[int, ...]) -> bytes:
+    """The TensorShapeProto of a shape; a size of 0 is an absent field."""
+    return b"".join(pack_field(2, pack_field(1, size) if size else b"") for size in shape)
 
 
 def element_count(shape: tuple[int, ...], itemsize: int = 16) -> int:

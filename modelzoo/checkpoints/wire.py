@@ -12,7 +12,19 @@ import numpy as np
 
 from modelzoo.checkpoints.damage import Damage
 
-__all__ = ["FIXED32", "FIXED64", "LENGTH", "VARINT", "fields", "read_varint", "signed", "unpack_varints"]
+__all__ = [
+    "FIXED32",
+    "FIXED64",
+    "LENGTH",
+    "VARINT",
+    "fields",
+    "pack_field",
+    "pack_varint",
+    "pack_varints",
+    "read_varint",
+    "signed",
+    "unpack_varints",
+]
 
 VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
 
@@ -93,3 +105,40 @@ def unpack_varints(data: _Buffer) -> np.ndarray:
         part = (stored[starts[reaching] + byte] & 0x7F).astype(np.uint64)
         values[reaching] |= part << np.uint64(7 * byte)
     return values
+
+
+def pack_varint(value: int) -> bytes:
+    """The varint of an int32 or int64 (negative: ten bytes), or of an unsigned number below 2**64."""
+    value &= (1 << 64) - 1
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def pack_field(number: int, value: bytes | int) -> bytes:
+    """One field of a message: a varint, or bytes (a message, a string, packed numbers)."""
+    if isinstance(value, int):
+        return pack_varint(number << 3 | VARINT) + pack_varint(value)
+    return pack_varint(number << 3 | LENGTH) + pack_varint(len(value)) + value
+
+
+def pack_varints(values: np.ndarray) -> bytes:
+    """The varints of integers or booleans (N,) back to back, made one byte position at a time over the whole array."""
+    rest = values.astype(np.int64, copy=False).view(np.uint64) if values.dtype.kind == "i" else values.astype(np.uint64)
+    lengths = np.ones(rest.size, dtype=np.int64)
+    for byte in range(1, 10):
+        more = rest >> np.uint64(7 * byte) != 0
+        if not more.any():
+            break
+        lengths += more
+    ends = np.cumsum(lengths)
+    out = np.empty(int(ends[-1]) if rest.size else 0, dtype=np.uint8)
+    starts = ends - lengths
+    for byte in range(int(lengths.max(initial=0))):
+        reaching = np.flatnonzero(lengths > byte)
+        part = (rest[reaching] >> np.uint64(7 * byte)).astype(np.uint8) & np.uint8(0x7F)
+        out[starts[reaching] + byte] = part | ((lengths[reaching] > byte + 1).astype(np.uint8) << 7)
+    return out.tobytes()

@@ -185,6 +185,7 @@ def load_registries(
     *,
     refresh: bool = False,
     offline: bool | None = None,
+    environment: bool = True,
     builtin: bool = True,
 ) -> Registries:
     """Find all registries, in order of precedence.
@@ -194,6 +195,7 @@ def load_registries(
         refresh: ask the servers of URL registries whether they have something newer. Without it a server is
             contacted only when nothing of its registry is in the cache yet.
         offline: never contact a server; None: as `MODELZOO_OFFLINE` says.
+        environment: put those that `MODELZOO_REGISTRY` names behind the ones given.
         builtin: put the registry that ships with modelzoo at the end.
 
     Raises:
@@ -202,7 +204,8 @@ def load_registries(
         OfflineError, NetworkError: a URL registry is not in the cache and cannot be had.
     """
     wanted = [os.fspath(location) for location in registries]
-    wanted += split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))
+    if environment:
+        wanted += split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))
     found: list[Registry] = []
     for location in dict.fromkeys(wanted):
         found.extend(_open(location, refresh=refresh, offline=offline))
