@@ -84,7 +84,9 @@ def _placed(layer: Image.Image, rng: Random, turn: float, ink: tuple[int, int, i
     room = max(0.0, 0.47 - half) + 0.03
     cx, cy = 0.5 + rng.uniform(-room, room), 0.5 + rng.uniform(-room, room)
     stretch = rng.uniform(0.88, 1.12)
-    pen = Pen(layer, (size * half * stretch, 0, size * cx, 0, size * half / stretch, size * cy), ink, rng.uniform(0.025, 0.06))
+    pen = Pen(
+        layer, (size * half * stretch, 0, size * cx, 0, size * half / stretch, size * cy), ink, rng.uniform(0.025, 0.06)
+    )
     return pen.moved(angle=rng.uniform(-turn, turn), flip=rng.random() < 0.5)
 
 
@@ -117,7 +119,9 @@ def _cover(picture: Image.Image, rng: Random) -> None:
         for _ in range(40):
             x, tall = rng.random(), rng.uniform(0.05, 0.22)
             tip = (size * (x + rng.uniform(-0.05, 0.05)), size * (1 - tall))
-            draw.polygon([(size * (x - 0.012), size), tip, (size * (x + 0.012), size)], fill=mix(green, any_colour(rng), 0.1))
+            draw.polygon(
+                [(size * (x - 0.012), size), tip, (size * (x + 0.012), size)], fill=mix(green, any_colour(rng), 0.1)
+            )
     elif kind == 1:
         colour = pick(rng, (60, 120, 50), (200, 120, 60), (150, 60, 60))
         x, y = rng.choice((0, 1)), rng.choice((0, 1))

@@ -82,7 +82,10 @@ def sea(rng: Random, size: int) -> Image.Image:
 
 def room(rng: Random, size: int) -> Image.Image:
     """A wall, plain or with stripes, over a table or floor."""
-    wall, floor = light(any_colour(rng), rng.uniform(0.2, 0.7)), pick(rng, (150, 110, 75), (190, 160, 120), (110, 100, 100))
+    wall, floor = (
+        light(any_colour(rng), rng.uniform(0.2, 0.7)),
+        pick(rng, (150, 110, 75), (190, 160, 120), (110, 100, 100)),
+    )
     picture = _gradient(size, wall, dark(wall, 0.15))
     draw = ImageDraw.Draw(picture)
     if rng.random() < 0.5:
@@ -107,7 +110,9 @@ def clutter(rng: Random, size: int) -> Image.Image:
         if kind == 0:
             _disc(draw, size, x, y, radius, colour)
         elif kind == 1:
-            draw.rectangle([_px(size, v) for v in (x - radius, y - radius, x + radius, y + radius * rng.random())], fill=colour)
+            draw.rectangle(
+                [_px(size, v) for v in (x - radius, y - radius, x + radius, y + radius * rng.random())], fill=colour
+            )
         elif kind == 2:
             draw.polygon([_px(size, v + rng.uniform(-radius, radius) * 1.5) for v in (x, y) * 3], fill=colour)
         else:

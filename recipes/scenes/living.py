@@ -215,7 +215,9 @@ def fish(pen: Pen, rng: Random, style: int) -> None:
         pen.poly([(0.6, 0.0), (1.0, -0.35), (0.9, 0.0), (1.0, 0.35)], fin)
         pen.blob([(-0.1, -0.22), (0.1, -0.5), (0.3, -0.2)], fin)
         pen.blob([(-0.1, 0.2), (0.1, 0.45), (0.2, 0.2)], fin)
-        pen.blob([(-0.98, 0.02), (-0.6, -0.22), (0.0, -0.3), (0.65, -0.07), (0.65, 0.07), (0.0, 0.3), (-0.6, 0.24)], body)
+        pen.blob(
+            [(-0.98, 0.02), (-0.6, -0.22), (0.0, -0.3), (0.65, -0.07), (0.65, 0.07), (0.0, 0.3), (-0.6, 0.24)], body
+        )
         for column in range(5):
             for row in range(3):
                 x, y = -0.35 + 0.18 * column, (row - 1) * 0.15
@@ -262,7 +264,9 @@ def flower(pen: Pen, rng: Random, style: int) -> None:
         cup = pick(rng, (230, 60, 70), (245, 190, 50), (230, 110, 170), (150, 70, 170), (245, 240, 235))
         pen.blob([(0, -0.95), (0.22, -0.55), (0.1, 0.0), (-0.1, 0.0), (-0.22, -0.55)], dark(cup, 0.2))
         for side in (-1, 1):
-            pen.blob([(side * 0.42, -0.95), (side * 0.48, -0.35), (side * 0.2, 0.02), (-side * 0.14, 0.02), (0, -0.4)], cup)
+            pen.blob(
+                [(side * 0.42, -0.95), (side * 0.48, -0.35), (side * 0.2, 0.02), (-side * 0.14, 0.02), (0, -0.4)], cup
+            )
     else:
         yellow = pick(rng, (250, 200, 30), (245, 175, 30))
         for ring, count in ((0.62, 18), (0.54, 16)):
@@ -278,7 +282,10 @@ def flower(pen: Pen, rng: Random, style: int) -> None:
 def _one_mushroom(pen: Pen, rng: Random, cap: Colour, shape: str, dots: bool) -> None:
     stalk = vary(rng, (240, 230, 210), 12)
     wide = rng.uniform(0.16, 0.26)
-    pen.blob([(-wide, 0.0), (wide, 0.0), (wide * 0.9, 0.5), (wide * 1.4, 0.95), (-wide * 1.4, 0.95), (-wide * 0.9, 0.5)], stalk)
+    pen.blob(
+        [(-wide, 0.0), (wide, 0.0), (wide * 0.9, 0.5), (wide * 1.4, 0.95), (-wide * 1.4, 0.95), (-wide * 0.9, 0.5)],
+        stalk,
+    )
     if shape == "dome":
         height = rng.uniform(0.75, 0.98)
         outline = [*arc(0, 0.05, 0.88, height, 180, 360, 18), *arc(0, 0.05, 0.88, 0.14, 0, 180, 12)]
@@ -293,7 +300,13 @@ def _one_mushroom(pen: Pen, rng: Random, cap: Colour, shape: str, dots: bool) ->
         for k in range(-3, 4):
             pen.line([(k * 0.06, 0.15), (k * 0.22, 0.1)], 0.03, dark(cap, 0.4))
     if dots:
-        for x, y, size in ((-0.5, -0.2, 0.12), (0.05, -0.5, 0.16), (0.5, -0.22, 0.13), (-0.12, -0.1, 0.1), (0.24, -0.08, 0.07)):
+        for x, y, size in (
+            (-0.5, -0.2, 0.12),
+            (0.05, -0.5, 0.16),
+            (0.5, -0.22, 0.13),
+            (-0.12, -0.1, 0.1),
+            (0.24, -0.08, 0.07),
+        ):
             pen.ellipse(x + rng.uniform(-0.06, 0.06), y * height + 0.04, size, size * 0.8, (250, 245, 235), ink=False)
 
 
@@ -341,7 +354,11 @@ def tree(pen: Pen, rng: Random, style: int) -> None:
             turn = angle + rng.uniform(-8, 8)
             leaf = pen.moved(0.05, -0.42, 1, turn)
             droop = 0.28 if abs(turn) < 90 else -0.28
-            leaf.ribbon([(0, 0), (0.35, -droop * 0.3), (0.65, 0.0), (0.88, droop)], [0.05, 0.13, 0.1, 0.01], vary(rng, green, 14))
+            leaf.ribbon(
+                [(0, 0), (0.35, -droop * 0.3), (0.65, 0.0), (0.88, droop)],
+                [0.05, 0.13, 0.1, 0.01],
+                vary(rng, green, 14),
+            )
         for x in (-0.06, 0.14):
             pen.ellipse(x, -0.33, 0.08, 0.08, (105, 70, 40))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from random import Random
 
-from recipes.scenes.palette import DARK, WHITE, dark, light, pick, vary
+from recipes.scenes.palette import DARK, WHITE, dark, light, pick
 from recipes.scenes.pen import Colour, Pen, arc, mix, smooth
 
 __all__ = ["balloon", "car", "clock", "cup", "house", "rocket", "sailing_boat", "umbrella"]
@@ -25,8 +25,18 @@ _WOOD = ((150, 95, 55), (120, 75, 45), (175, 120, 75))
 
 
 def _one_balloon(pen: Pen, rng: Random, colour: Colour, length: float = 0.75) -> None:
-    pen.line(smooth([(0, 0.5), (0.08, 0.5 + length * 0.2), (-0.06, 0.5 + length * 0.45), (0.03, 0.5 + length * 0.65)], closed=False), 0.035, DARK)
-    pen.blob([(0, 0.5), (-0.42, 0.18), (-0.58, -0.3), (-0.35, -0.8), (0, -0.95), (0.35, -0.8), (0.58, -0.3), (0.42, 0.18)], colour)
+    pen.line(
+        smooth(
+            [(0, 0.5), (0.08, 0.5 + length * 0.2), (-0.06, 0.5 + length * 0.45), (0.03, 0.5 + length * 0.65)],
+            closed=False,
+        ),
+        0.035,
+        DARK,
+    )
+    pen.blob(
+        [(0, 0.5), (-0.42, 0.18), (-0.58, -0.3), (-0.35, -0.8), (0, -0.95), (0.35, -0.8), (0.58, -0.3), (0.42, 0.18)],
+        colour,
+    )
     pen.poly([(0, 0.44), (-0.1, 0.6), (0.1, 0.6)], dark(colour, 0.15))
     pen.ellipse(-0.24, -0.52, 0.1, 0.2, light(colour, 0.55), angle=25, ink=False)
 
@@ -43,7 +53,17 @@ def balloon(pen: Pen, rng: Random, style: int) -> None:
         second = pick(rng, *_BRIGHT, WHITE)
         pen.line([(-0.3, 0.3), (-0.14, 0.72)], 0.035, DARK)
         pen.line([(0.3, 0.3), (0.14, 0.72)], 0.035, DARK)
-        outline = [(0.72, -0.3), (0.5, 0.15), (0.25, 0.45), (-0.25, 0.45), (-0.5, 0.15), (-0.72, -0.3), (-0.5, -0.8), (0, -0.98), (0.5, -0.8)]
+        outline = [
+            (0.72, -0.3),
+            (0.5, 0.15),
+            (0.25, 0.45),
+            (-0.25, 0.45),
+            (-0.5, 0.15),
+            (-0.72, -0.3),
+            (-0.5, -0.8),
+            (0, -0.98),
+            (0.5, -0.8),
+        ]
         for k, share in enumerate((1.0, 0.62, 0.22)):
             pen.blob([(x * share, y) for x, y in outline], colour if k % 2 == 0 else second, ink=k == 0)
         pen.rect(-0.17, 0.7, 0.17, 0.98, pick(rng, *_WOOD))
@@ -70,7 +90,20 @@ def car(pen: Pen, rng: Random, style: int) -> None:
         pen.poly([(-0.55, -0.02), (-0.32, roof), (0.35, roof), (0.62, -0.02)], paint)
         pen.poly([(-0.43, -0.04), (-0.27, roof + 0.08), (-0.02, roof + 0.08), (-0.02, -0.04)], glass, ink=False)
         pen.poly([(0.06, -0.04), (0.06, roof + 0.08), (0.31, roof + 0.08), (0.47, -0.04)], glass, ink=False)
-        pen.blob([(-0.98, 0.1), (-0.7, -0.04), (0.0, -0.06), (0.7, -0.06), (0.97, 0.05), (0.98, 0.38), (0.5, 0.42), (-0.5, 0.42), (-0.98, 0.38)], paint)
+        pen.blob(
+            [
+                (-0.98, 0.1),
+                (-0.7, -0.04),
+                (0.0, -0.06),
+                (0.7, -0.06),
+                (0.97, 0.05),
+                (0.98, 0.38),
+                (0.5, 0.42),
+                (-0.5, 0.42),
+                (-0.98, 0.38),
+            ],
+            paint,
+        )
         pen.line([(0.02, 0.0), (0.02, 0.36)], 0.03, dark(paint, 0.35))
         pen.ellipse(-0.9, 0.14, 0.07, 0.06, (255, 240, 170))
         pen.ellipse(0.93, 0.14, 0.05, 0.06, (230, 40, 40))
@@ -80,7 +113,19 @@ def car(pen: Pen, rng: Random, style: int) -> None:
         pen.pie(0.05, 0.2, 0.68, 0.78, 180, 360, paint)
         pen.pie(-0.12, 0.05, 0.38, 0.48, 180, 270, glass)
         pen.pie(0.0, 0.05, 0.5, 0.48, 270, 360, glass)
-        pen.blob([(-0.97, 0.25), (-0.75, 0.02), (-0.2, 0.0), (0.5, 0.0), (0.9, 0.1), (0.95, 0.38), (0.4, 0.42), (-0.9, 0.42)], paint)
+        pen.blob(
+            [
+                (-0.97, 0.25),
+                (-0.75, 0.02),
+                (-0.2, 0.0),
+                (0.5, 0.0),
+                (0.9, 0.1),
+                (0.95, 0.38),
+                (0.4, 0.42),
+                (-0.9, 0.42),
+            ],
+            paint,
+        )
         pen.ellipse(-0.85, 0.14, 0.09, 0.1, (255, 240, 170))
         for x in (-0.52, 0.55):
             _wheel(pen, x, 0.43, 0.26)
@@ -90,7 +135,10 @@ def car(pen: Pen, rng: Random, style: int) -> None:
             pen.ellipse(side * 0.78, -0.08, 0.12, 0.08, paint)
         pen.poly([(-0.75, 0.05), (-0.52, -0.6), (0.52, -0.6), (0.75, 0.05)], paint)
         pen.poly([(-0.62, 0.0), (-0.44, -0.5), (0.44, -0.5), (0.62, 0.0)], glass, ink=False)
-        pen.blob([(-0.9, 0.2), (-0.75, 0.0), (0.75, 0.0), (0.9, 0.2), (0.9, 0.6), (0.7, 0.66), (-0.7, 0.66), (-0.9, 0.6)], paint)
+        pen.blob(
+            [(-0.9, 0.2), (-0.75, 0.0), (0.75, 0.0), (0.9, 0.2), (0.9, 0.6), (0.7, 0.66), (-0.7, 0.66), (-0.9, 0.6)],
+            paint,
+        )
         pen.rect(-0.32, 0.24, 0.32, 0.4, (50, 50, 55), ink=False)
         pen.rect(-0.22, 0.48, 0.22, 0.6, (245, 245, 240), ink=False)
         for side in (-1, 1):
@@ -99,7 +147,20 @@ def car(pen: Pen, rng: Random, style: int) -> None:
         pen.line([(-0.3, 0.0), (-0.12, -0.38)], 0.06, (60, 60, 65))
         for x in (0.12, 0.42):
             pen.blob([(x - 0.05, 0.05), (x, -0.25), (x + 0.14, -0.22), (x + 0.14, 0.05)], (110, 70, 50))
-        pen.blob([(-0.98, 0.16), (-0.75, 0.0), (-0.2, -0.04), (0.1, 0.06), (0.6, -0.04), (0.97, 0.02), (0.96, 0.36), (0.4, 0.4), (-0.95, 0.4)], paint)
+        pen.blob(
+            [
+                (-0.98, 0.16),
+                (-0.75, 0.0),
+                (-0.2, -0.04),
+                (0.1, 0.06),
+                (0.6, -0.04),
+                (0.97, 0.02),
+                (0.96, 0.36),
+                (0.4, 0.4),
+                (-0.95, 0.4),
+            ],
+            paint,
+        )
         pen.line([(-0.9, 0.2), (0.9, 0.16)], 0.05, light(paint, 0.5))
         pen.ellipse(-0.9, 0.14, 0.07, 0.07, (255, 240, 170))
         for x in (-0.56, 0.55):
@@ -185,7 +246,15 @@ def cup(pen: Pen, rng: Random, style: int) -> None:
         pen.ellipse(0, 0.72, 0.98, 0.2, light(glaze, 0.2))
         pen.ellipse(0, 0.69, 0.5, 0.09, dark(glaze, 0.15), ink=False)
         _handle(pen, 0.62, 0.1, 0.26, dark(glaze, 0.1))
-        pen.poly([(-0.75, -0.2), *smooth([(-0.75, -0.2), (-0.6, 0.4), (-0.28, 0.68), (0.28, 0.68), (0.6, 0.4), (0.75, -0.2)], closed=False)], glaze)
+        pen.poly(
+            [
+                (-0.75, -0.2),
+                *smooth(
+                    [(-0.75, -0.2), (-0.6, 0.4), (-0.28, 0.68), (0.28, 0.68), (0.6, 0.4), (0.75, -0.2)], closed=False
+                ),
+            ],
+            glaze,
+        )
         pen.ellipse(0, -0.2, 0.75, 0.16, light(glaze, 0.4))
         pen.ellipse(0, -0.18, 0.64, 0.11, drink, ink=False)
         if rng.random() < 0.6:
@@ -259,14 +328,32 @@ def rocket(pen: Pen, rng: Random, style: int) -> None:
     half = {0: rng.uniform(0.3, 0.38), 1: 0.2, 2: 0.22, 3: 0.32}[style]
     for reach, colour in ((rng.uniform(0.32, 0.42), (250, 140, 30)), (0.22, (255, 225, 90))):
         wide = half * (0.8 if reach > 0.3 else 0.45)
-        pen.blob([(-wide, 0.55), (wide, 0.55), (wide * 0.6, 0.65 + reach * 0.4), (0, 0.6 + reach), (-wide * 0.6, 0.65 + reach * 0.4)], colour, ink=False)
+        pen.blob(
+            [
+                (-wide, 0.55),
+                (wide, 0.55),
+                (wide * 0.6, 0.65 + reach * 0.4),
+                (0, 0.6 + reach),
+                (-wide * 0.6, 0.65 + reach * 0.4),
+            ],
+            colour,
+            ink=False,
+        )
     for side in (-1, 1):
         if style == 2:
             x = side * 0.4
             pen.blob([(x - 0.08, 0.6), (x + 0.08, 0.6), (x, 0.9)], (250, 150, 40), ink=False)
             pen.poly([(x - 0.13, 0.62), (x - 0.13, -0.1), (x, -0.38), (x + 0.13, -0.1), (x + 0.13, 0.62)], trim)
         else:
-            pen.poly([(side * half * 0.8, 0.1), (side * (half + 0.32), 0.5), (side * (half + 0.3), 0.78), (side * half * 0.7, 0.55)], trim)
+            pen.poly(
+                [
+                    (side * half * 0.8, 0.1),
+                    (side * (half + 0.32), 0.5),
+                    (side * (half + 0.3), 0.78),
+                    (side * half * 0.7, 0.55),
+                ],
+                trim,
+            )
     right = [(0.0, -0.98), (half * 0.55, -0.72), (half, -0.25), (half, 0.3), (half * 0.75, 0.6)]
     curve = smooth(right, closed=False)
     body = [*curve, *[(-x, y) for x, y in reversed(curve)]]
@@ -312,7 +399,17 @@ def sailing_boat(pen: Pen, rng: Random, style: int) -> None:
         for x, top in ((-0.35, -0.75), (0.32, -0.9)):
             pen.line([(x, 0.5), (x, top - 0.06)], 0.06, pole)
             for y0, y1, wide in ((top, -0.3, 0.24), (-0.24, 0.33, 0.31)):
-                pen.blob([(x - wide, y0), (x + wide, y0), (x + wide * 1.12, (y0 + y1) / 2), (x + wide, y1), (x - wide, y1), (x - wide * 0.88, (y0 + y1) / 2)], sail)
+                pen.blob(
+                    [
+                        (x - wide, y0),
+                        (x + wide, y0),
+                        (x + wide * 1.12, (y0 + y1) / 2),
+                        (x + wide, y1),
+                        (x - wide, y1),
+                        (x - wide * 0.88, (y0 + y1) / 2),
+                    ],
+                    sail,
+                )
             pen.poly([(x, top - 0.18), (x + 0.22, top - 0.1), (x, top - 0.03)], second)
     else:
         pen.line([(0.1, 0.5), (0.1, -0.95)], 0.055, pole)
@@ -347,6 +444,14 @@ def umbrella(pen: Pen, rng: Random, style: int) -> None:
             pen.line(left, 0.035, dark(cloth, 0.35))
     if style == 3:
         spot = light(cloth, 0.8)
-        for x, y in ((-0.55, -0.3), (0.0, -0.25), (0.55, -0.3), (-0.28, -0.55), (0.28, -0.55), (-0.75, -0.12), (0.3, -0.15)):
+        for x, y in (
+            (-0.55, -0.3),
+            (0.0, -0.25),
+            (0.55, -0.3),
+            (-0.28, -0.55),
+            (0.28, -0.55),
+            (-0.75, -0.12),
+            (0.3, -0.15),
+        ):
             pen.ellipse(x, y * rise / 0.85, 0.08, 0.08, spot, ink=False)
     pen.line([(0, -rise - 0.1), (0, -rise)], 0.05, pole)
