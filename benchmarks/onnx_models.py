@@ -23,7 +23,8 @@ import keras, tensorflow as tf, tf2onnx, onnx
 model = getattr(keras.applications, {name!r})(weights=None)
 size = model.input.shape[1:]
 spec = [tf.TensorSpec((None, *size), tf.float32, name="x")]
-proto, _ = tf2onnx.convert.from_function(tf.function(lambda x: model(x, training=False)), input_signature=spec, opset=17)
+run = tf.function(lambda x: model(x, training=False))
+proto, _ = tf2onnx.convert.from_function(run, input_signature=spec, opset=17)
 onnx.save(proto, {path!r})
 """
 

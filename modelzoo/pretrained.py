@@ -132,6 +132,13 @@ def load_pretrained(
     _check_arguments(weights, features, pooling, include_top)
     card = _card(name, registries)
     builder = _builder(card)
+    options: dict[str, Any] = {
+        "input_shape": input_shape if input_shape is not None else _card_shape(card),
+        "include_top": include_top,
+        "classes": classes,
+        "pooling": None if features is not None else pooling,
+    }
+    _check_network(card, options)
     path: Path | None
     folder: Path | None = None
     if weights is None:
@@ -141,14 +148,7 @@ def load_pretrained(
         path, folder = weight_file(fetched), fetched.path
     else:
         path = Path(weights).expanduser()
-    model = builder(
-        card,
-        path,
-        input_shape=input_shape,
-        include_top=include_top,
-        classes=classes,
-        pooling=None if features is not None else pooling,
-    )
+    model = builder(card, path, **options)
     if not trainable:
         model.trainable = False
     head = None if not include_top else "new" if classes is not None else "own"
@@ -198,34 +198,32 @@ def _builder(card: Card) -> Callable[..., keras.Model]:
     )
 
 
-def _build_network(
-    card: Card,
-    path: Path | None,
-    *,
-    input_shape: tuple[int | None, int | None, int] | None,
-    include_top: bool,
-    classes: int | None,
-    pooling: str | None,
-) -> keras.Model:
+def _card_shape(card: Card) -> tuple[int | None, ...] | None:
+    """(H, W, C) that the card's first input has, or None where the card does not say."""
+    if not card.inputs:
+        return None
+    *sides, channels = card.inputs[0].shape
+    return (*sides, 3 if channels is None else channels)
+
+
+def _check_network(card: Card, options: Mapping[str, Any]) -> None:
+    """Refuse arguments that the card's network cannot take before its files are fetched."""
     from modelzoo import networks
 
-    assert card.build.network is not None
-    published = card.outputs[0].classes if card.outputs else None
-    shape = input_shape
-    if shape is None and card.inputs:
-        height, width, channels = card.inputs[0].shape
-        shape = (height, width, int(channels or 3))
+    if card.build.network in networks.NETWORKS:
+        networks.check_arguments(card.build.network, **options, **card.build.args)
+
+
+def _build_network(card: Card, path: Path | None, **options: Any) -> keras.Model:
+    from modelzoo import networks
 
     def build(arrays: Mapping[str, np.ndarray] | None) -> keras.Model:
         return networks.build(
             card.build.network or "",
             arrays=arrays,
-            input_shape=shape,
-            include_top=include_top,
-            classes=classes,
-            card_classes=published,
-            pooling=pooling,
+            card_classes=card.outputs[0].classes if card.outputs else None,
             name=card.name.replace("/", "."),
+            **options,
             **card.build.args,
         )
 

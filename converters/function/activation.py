@@ -9,8 +9,9 @@ import tensorflow as tf
 
 from converters.function.table import Tensor, op
 from converters.function.values import shape_of
+from converters.function.wider import HALVES, in_type
 
-__all__: list[str] = []
+__all__ = ["hardmax_last", "softmax_last"]
 
 
 @op("Relu")
@@ -121,6 +122,16 @@ def swish(x: Tensor, *, alpha: float = 1.0) -> Tensor:
     return x * tf.sigmoid(x if alpha == 1.0 else tf.cast(alpha, x.dtype) * x)
 
 
+def softmax_last(x: tf.Tensor) -> tf.Tensor:
+    """Softmax along the last axis."""
+    if x.dtype not in HALVES:
+        return tf.nn.softmax(x)
+    # ONNX defines it by steps, each of which rounds; one kernel that rounds once differs in the third digit.
+    raised = tf.exp(x - tf.reduce_max(x, -1, keepdims=True))
+    total = in_type(tf.float32, HALVES, lambda t: tf.reduce_sum(t, -1, keepdims=True), raised)
+    return raised / total
+
+
 def hardmax_last(x: tf.Tensor) -> tf.Tensor:
     """One where the last axis has its (first) largest value, else zero."""
     return tf.one_hot(tf.argmax(x, -1), tf.cast(shape_of(x)[-1], tf.int32), dtype=x.dtype)
@@ -150,6 +161,6 @@ def _along(function: Callable[[tf.Tensor], tf.Tensor]) -> Callable[..., Any]:
     return row
 
 
-for _name, _function in {"Softmax": tf.nn.softmax, "LogSoftmax": tf.nn.log_softmax, "Hardmax": hardmax_last}.items():
+for _name, _function in {"Softmax": softmax_last, "LogSoftmax": tf.nn.log_softmax, "Hardmax": hardmax_last}.items():
     op(_name)(_flattened(_function))
     op(_name, since=13)(_along(_function))

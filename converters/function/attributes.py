@@ -9,6 +9,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from modelzoo.errors import InvalidGraphError
+
 __all__ = ["constant_value", "plain", "resolve"]
 
 
@@ -48,8 +50,19 @@ def text(value: str | bytes) -> str:
 
 
 def tensor_value(tensor: ir.TensorProtocol) -> np.ndarray:
-    """A tensor as an array: a view where the format stores the numbers plainly; object array of str for strings."""
-    array = np.asarray(tensor.numpy())
+    """A tensor as an array: a view where the format stores the numbers plainly; object array of str for strings.
+
+    Raises:
+        InvalidGraphError: the tensor holds another number of elements than its shape says, or no known type.
+    """
+    try:
+        array = np.asarray(tensor.numpy())
+    except (TypeError, ValueError) as error:
+        raise InvalidGraphError(
+            f"Tensor {tensor.name!r} does not hold what its type and shape say: {error}",
+            received=f"{tensor.dtype} {tensor.shape}",
+            hint="the model is damaged; fetch or export it again",
+        ) from error
     if array.dtype == object:
         result = np.empty(array.shape, dtype=object)
         result.ravel()[...] = [text(item) for item in array.ravel().tolist()]

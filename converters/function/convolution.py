@@ -74,17 +74,20 @@ def _with_row(seen: Window) -> Window:
 
 def _convolve(x: tf.Tensor, w: tf.Tensor, seen: Window, group: int) -> tf.Tensor:
     # x (N, spatial..., C), w (C_out, C / group, taps...)
-    padding = seen.padding() if seen.rank == 2 else "VALID" if seen.plain else None
-    if padding is None:
-        x, padding = seen.padded(x), "VALID"
     plain = max(seen.dilations) == 1
-    if seen.rank == 2 and group > 1 and w.shape[1] == 1 and len(set(seen.strides)) == 1:
-        if plain or max(seen.strides) == 1:
-            depth = tf.reshape(w, (group, -1, *seen.kernel))
-            # (C, multiplier, taps...) -> (taps..., C, multiplier)
-            return tf.nn.depthwise_conv2d(
-                x, tf.transpose(depth, (2, 3, 0, 1)), (1, *seen.strides, 1), padding, dilations=seen.dilations
-            )
+    # Kernels for depthwise convolutions know one stride for both axes, and it or the dilation must be 1.
+    even = len(set(seen.strides)) == 1 and (plain or max(seen.strides) == 1)
+    depthwise = seen.rank == 2 and group > 1 and w.shape[1] == 1 and even
+    padding = seen.padding() if seen.rank == 2 else "VALID" if seen.plain else None
+    # A depthwise convolution that Grappler fuses with its bias forgets explicit padding and aborts the process.
+    if padding is None or (depthwise and not isinstance(padding, str)):
+        x, padding = seen.padded(x), "VALID"
+    if depthwise:
+        depth = tf.reshape(w, (group, -1, *seen.kernel))
+        # (C, multiplier, taps...) -> (taps..., C, multiplier)
+        return tf.nn.depthwise_conv2d(
+            x, tf.transpose(depth, (2, 3, 0, 1)), (1, *seen.strides, 1), padding, dilations=seen.dilations
+        )
     direct = _ONEDNN and x.dtype == tf.float32
     kernel = tf.transpose(w, (*range(2, w.shape.rank), 1, 0))
     dilations = seen.dilations
@@ -143,7 +146,8 @@ def conv_transpose(
     row = rank == 1
     if row:
         x, w = x[:, :, None], w[:, :, None]
-        steps, spread, extra, wanted, both = [1, *steps], [1, *spread], [0, *extra], [1, *wanted], [0, both[0], 0, both[1]]
+        steps, spread, extra, wanted = [1, *steps], [1, *spread], [0, *extra], [1, *wanted]
+        both = [0, both[0], 0, both[1]]
         rank = 2
     sizes = [x.shape[i + 2] if x.shape[i + 2] is not None else tf.shape(x)[i + 2] for i in range(rank)]
     full, begin, result = [], [], []
@@ -167,9 +171,7 @@ def conv_transpose(
     return made if own == made.dtype else tf.cast(made, own)
 
 
-def _scatter(
-    x: tf.Tensor, w: tf.Tensor, steps: list[int], spread: list[int], group: int, full: list[Any]
-) -> tf.Tensor:
+def _scatter(x: tf.Tensor, w: tf.Tensor, steps: list[int], spread: list[int], group: int, full: list[Any]) -> tf.Tensor:
     # x (N, spatial..., C), w (C, C_out / group, taps...) -> all cells that any tap reaches
     rank = len(steps)
     kernel = tf.transpose(w, (*range(2, rank + 2), 1, 0))
@@ -177,11 +179,11 @@ def _scatter(
     if max(spread) > 1 and not direct:
         kernel, spread = _spread(kernel, spread), [1] * rank
     batch = tf.shape(x)[0]
-    if rank == 2 and group > 1 and w.shape[1] == 1 and x.shape[-1] == group:
-        if max(spread) == 1 and len(set(steps)) == 1:
-            depth = tf.transpose(kernel, (0, 1, 3, 2))
-            shape = tf.stack([batch, *full, group])
-            return tf.nn.depthwise_conv2d_backprop_input(shape, depth, x, (1, *steps, 1), "VALID")
+    even = len(set(steps)) == 1 and max(spread) == 1
+    if rank == 2 and group > 1 and w.shape[1] == 1 and x.shape[-1] == group and even:
+        depth = tf.transpose(kernel, (0, 1, 3, 2))
+        shape = tf.stack([batch, *full, group])
+        return tf.nn.depthwise_conv2d_backprop_input(shape, depth, x, (1, *steps, 1), "VALID")
     if group == 1 or (direct and rank == 2):
         return _transposed(x, kernel, steps, spread, tf.stack([batch, *full, w.shape[1] * group]))
     shape = tf.stack([batch, *full, w.shape[1]])
@@ -208,9 +210,9 @@ def _place(x: tf.Tensor, full: list[Any], begin: list[Any], result: list[Any]) -
     amounts.append([0, 0])
     if any(isinstance(n, tf.Tensor) or n for pair in amounts for n in pair):
         x = tf.pad(x, amounts)
-    if all(isinstance(n, int) for n in (*full, *starts, *result)) and not any(starts):
-        if list(result) == x.shape[1:-1].as_list():
-            return x
+    whole = all(isinstance(n, int) for n in (*starts, *result)) and not any(starts)
+    if whole and list(result) == x.shape[1:-1].as_list():
+        return x
     cut = tuple(slice(low, low + size) for low, size in zip(starts[1:], result, strict=True))
     x = x[(slice(None), *cut, slice(None))]
     return tf.ensure_shape(x, [x.shape[0], *(n if isinstance(n, int) else None for n in result), x.shape[-1]])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import tensorflow as tf
 
 from converters.function.table import Tensor, op

@@ -155,34 +155,31 @@ def rms_normalization(
     return tf.cast(tf.cast(made, x.dtype) * tf.cast(scale, x.dtype), scale.dtype)
 
 
-def _grouped(x: tf.Tensor, groups: int, epsilon: float) -> tuple[tf.Tensor, tf.Tensor]:
-    """`x` as (N, groups, rest) of mean 0 and variance 1, and the shape of `x`."""
+def _grouped(x: tf.Tensor, groups: int, epsilon: float) -> tf.Tensor:
+    """`x` with mean 0 and variance 1 in each group of channels; halves are computed in float32."""
     shape = shape_of(x)
-    wide = tf.reshape(x, tf.stack([shape[0], groups, -1]))
-    mean, variance = tf.nn.moments(wide, [2], keepdims=True)
-    return (wide - mean) * tf.math.rsqrt(variance + tf.cast(epsilon, wide.dtype)), shape
+    wide = tf.cast(x, tf.float32) if x.dtype in HALVES else x
+    rows = tf.reshape(wide, tf.stack([shape[0], groups, -1]))
+    mean, variance = tf.nn.moments(rows, [2], keepdims=True)
+    made = (rows - mean) * tf.math.rsqrt(variance + tf.cast(epsilon, rows.dtype))
+    return tf.ensure_shape(tf.cast(tf.reshape(made, shape), x.dtype), x.shape)
 
 
 @op("GroupNormalization", since=18)
-def group_normalization(
-    x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5, num_groups: int
-) -> Tensor:
+def group_normalization(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5, num_groups: int) -> Tensor:
     # Until opset 20 there is one scale for each group.
-    wide = tf.cast(x, tf.float32) if x.dtype in HALVES else x
-    made, shape = _grouped(wide, num_groups, epsilon)
-    made = made * tf.cast(scale, wide.dtype)[:, None] + tf.cast(bias, wide.dtype)[:, None]
-    return tf.ensure_shape(tf.cast(tf.reshape(made, shape), x.dtype), x.shape)
+    channels = tf.cast(shape_of(x)[1], tf.int32) // num_groups
+    return group_normalization_21(
+        x, tf.repeat(scale, channels), tf.repeat(bias, channels), epsilon=epsilon, num_groups=num_groups
+    )
 
 
 @op("GroupNormalization", since=21)
 def group_normalization_21(
     x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: float = 1e-5, num_groups: int, stash_type: int = 1
 ) -> Tensor:
-    wide = tf.cast(x, tf.float32) if x.dtype in HALVES else x
-    made, shape = _grouped(wide, num_groups, epsilon)
     rank = x.shape.rank
-    made = tf.cast(tf.ensure_shape(tf.reshape(made, shape), x.shape), x.dtype)
-    return made * _by_channel(scale, rank) + _by_channel(bias, rank)
+    return _grouped(x, num_groups, epsilon) * _by_channel(scale, rank) + _by_channel(bias, rank)
 
 
 @op("LpNormalization")
@@ -222,5 +219,3 @@ def local_response_normalization(
         return t / tf.pow(tf.cast(bias, t.dtype) + tf.cast(alpha / size, t.dtype) * total, tf.cast(beta, t.dtype))
 
     return in_type(tf.float32, HALVES, normalized, x)
-
-

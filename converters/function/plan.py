@@ -58,6 +58,8 @@ class Plan:
         opsets: version of each domain.
         bound: attributes with which a function is called.
         weights: values that are variables: their initialisers are not made constants here.
+        inputs: values to start from instead of the graph's own inputs.
+        outputs: values to give instead of the graph's own outputs.
 
     Raises:
         UnsupportedOperatorError: an operator that is unknown, or an attribute nobody implements.
@@ -71,9 +73,10 @@ class Plan:
         *,
         bound: Mapping[str, ir.Attr] | None = None,
         weights: Mapping[ir.Value, tf.Variable],
+        inputs: Sequence[ir.Value] | None = None,
         outputs: Sequence[ir.Value] | None = None,
     ) -> None:
-        self.inputs = tuple(graph.inputs)
+        self.inputs = tuple(graph.inputs if inputs is None else inputs)
         self.outputs = tuple(graph.outputs if outputs is None else outputs)
         self.name = graph.name
         self.weights = weights
@@ -94,9 +97,10 @@ class Plan:
 
     def _needed(self, graph: ir.Graph | ir.Function) -> list[ir.Node]:
         wanted = set(self.outputs)
+        given = set(self.inputs)
         kept = []
         for node in reversed(list(graph)):
-            if not wanted.isdisjoint(node.outputs):
+            if not wanted.isdisjoint(set(node.outputs) - given):
                 kept.append(node)
                 wanted.update(_reads(node))
         return kept[::-1]
@@ -147,6 +151,7 @@ class Step:
                 function, model, function.opset_imports, bound={**defaults, **self.attributes}, weights=weights
             )
             return
+        self.opsets = opsets
         self.version = opsets.get(node.domain, 1)
         self.row = find(node.domain, node.op_type, self.version)
         if self.row is None:
@@ -178,9 +183,16 @@ class Step:
             self.plain["output_count"] = len(node.outputs)
         if "opset" in self.row.special:
             self.plain["opset"] = self.version
+        if "inner" in self.row.special:
+            starts = [*self.plain["xs"], *self.plain.get("zs", ())]
+            named = _named(node, [*starts, self.plain["y"]])
+            self.graphs["inner"] = Plan(
+                node.graph, model, opsets, bound=bound, weights=weights, inputs=named[:-1], outputs=named[-1:]
+            )
 
     def run(self, scope: Scope) -> None:
         inputs = [None if value is None else scope[value] for value in self.node.inputs]
+        results: Sequence[Any]
         try:
             if self.call is not None:
                 results = self.call.run(_filled(inputs, len(self.call.inputs)))
@@ -211,7 +223,7 @@ class Step:
 
     def _apply(self, row: Operator, inputs: list[Any], graphs: Mapping[str, Any]) -> Sequence[Any]:
         moved = inputs[0].dtype if row.moves and inputs and isinstance(inputs[0], Narrow) else None
-        prepared = []
+        prepared: list[Any] = []
         for position, value in enumerate(inputs):
             form = row.form(position)
             if moved is not None:
@@ -232,7 +244,7 @@ class Step:
         return [Narrow(r, moved) if isinstance(r, tf.Tensor) and r.dtype == wide else r for r in results]
 
     def _expand(self, inputs: list[Any]) -> Sequence[Any]:
-        function, key = schema_body(self.node, self.attributes, self.version, inputs, self.bodies)
+        function, key = schema_body(self.node, self.attributes, self.opsets, inputs, self.bodies)
         if function is not None:
             self.bodies[key] = Plan(
                 function, None, function.opset_imports, bound=self.attributes, weights=self.weights
@@ -276,6 +288,23 @@ def _reads(node: ir.Node) -> set[ir.Value]:
             for inner in graph:
                 reads |= _reads(inner)
     return reads
+
+
+def _named(node: ir.Node, names: Sequence[str]) -> list[ir.Value]:
+    """The values of these names in the graph of `node`."""
+    graph = node.graph
+    assert graph is not None
+    known = {value.name: value for value in (*graph.inputs, *(out for item in graph for out in item.outputs))}
+    if isinstance(graph, ir.Graph):
+        known.update(graph.initializers)
+    for name in names:
+        if name not in known:
+            raise InvalidGraphError(
+                f"Node {node.name!r}: {_title(node)} names {name!r}, which its graph does not have.",
+                received=name,
+                hint=f"its values: {', '.join(sorted(str(item) for item in known))}",
+            )
+    return [known[name] for name in names]
 
 
 def _title(node: ir.Node) -> str:

@@ -240,8 +240,11 @@ def _give(value: Any) -> Any:
     return as_numpy(tensor) if tensor.dtype == tf.string and tf.executing_eagerly() else tensor
 
 
+#: Narrow types that TensorFlow can at least cast to in a graph.
+_CASTABLE = frozenset(
+    np.dtype(t) for t in (ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e5m2, ml_dtypes.int4, ml_dtypes.uint4)
+)
+
+
 def _closest(dtype: np.dtype) -> tf.DType:
-    try:
-        return tf.as_dtype(dtype)
-    except TypeError:
-        return tf.as_dtype(NARROW[dtype])
+    return tf.as_dtype(dtype if dtype in _CASTABLE else NARROW[dtype])

@@ -1,8 +1,8 @@
 """RNN, GRU and LSTM, in every direction, layout and form.
 
 Shapes, with D directions, T steps, N sequences, I inputs and H units: X (T, N, I), W (D, gates * H, I),
-R (D, gates * H, H), B (D, 2 * gates * H), initial states (D, N, H), Y (T, D, N, H), last states (D, N, H). With layout 1
-the sequences come first: X (N, T, I), initial and last states (N, D, H), Y (N, T, D, H).
+R (D, gates * H, H), B (D, 2 * gates * H), initial states (D, N, H), Y (T, D, N, H), last states (D, N, H). With
+layout 1 the sequences come first: X (N, T, I), initial and last states (N, D, H), Y (N, T, D, H).
 """
 
 from __future__ import annotations
@@ -76,18 +76,17 @@ class _Run:
         gates = self.reversed(gates)
         steps = gates.shape[0]
         if steps == 1:
-            new = self._kept(tf.constant(0), cell(gates[0], states), states)
+            new = self._stepped(tf.constant(0), cell(gates[0], states), states)
             outputs = self._masked(tf.constant(0), new[0])[None]
             return (outputs, *new)
         count = tf.shape(gates)[0]
         rows = tf.TensorArray(gates.dtype, size=count, element_shape=states[0].shape)
 
         def body(step: tf.Tensor, rows: Any, *states: tf.Tensor) -> tuple[Any, ...]:
-            new = self._kept(step, cell(gates[step], states), states)
+            new = self._stepped(step, cell(gates[step], states), states)
             return (step + 1, rows.write(step, self._masked(step, new[0])), *new)
 
-        shapes = [tf.TensorShape([]), None, *(state.shape for state in states)]
-        shapes[1] = tf.TensorShape(None)
+        shapes = [tf.TensorShape([]), tf.TensorShape(None), *(state.shape for state in states)]
         _, rows, *last = tf.while_loop(
             lambda step, *_: step < count,
             body,
@@ -106,13 +105,14 @@ class _Run:
             return tf.reverse(values, [0])
         return tf.reverse_sequence(values, self.lengths, seq_axis=0, batch_axis=1)
 
-    def _kept(
+    def _stepped(
         self, step: tf.Tensor, new: tuple[tf.Tensor, ...], old: tuple[tf.Tensor, ...]
     ) -> tuple[tf.Tensor, ...]:
-        if self.lengths is None:
-            return new
-        running = (step < self.lengths)[:, None]
-        return tuple(tf.where(running, n, o) for n, o in zip(new, old, strict=True))
+        """The states after a step: sequences that have ended keep theirs."""
+        if self.lengths is not None:
+            running = (step < self.lengths)[:, None]
+            new = tuple(tf.where(running, n, o) for n, o in zip(new, old, strict=True))
+        return tuple(tf.ensure_shape(n, o.shape) for n, o in zip(new, old, strict=True))
 
     def _masked(self, step: tf.Tensor, output: tf.Tensor) -> tf.Tensor:
         if self.lengths is None:
@@ -124,7 +124,7 @@ def _recurrent(
     x: tf.Tensor,
     lengths: tf.Tensor | None,
     initial: Sequence[tf.Tensor | None],
-    units: int,
+    units: Any,
     direction: str,
     layout: int,
     one_direction: Callable[[int, _Run, tuple[tf.Tensor, ...]], tuple[tf.Tensor, ...]],
@@ -146,7 +146,7 @@ def _recurrent(
                 states.append(zeros)
             else:
                 chosen = state[:, number] if layout else state[number]
-                states.append(tf.ensure_shape(tf.cast(chosen, x.dtype), [batch, units]))
+                states.append(tf.ensure_shape(tf.cast(chosen, x.dtype), zeros.shape))
         run = _Run(x, lengths, direction == "reverse" or number == 1)
         parts.append(one_direction(number, run, tuple(states)))
     outputs = tf.stack([part[0] for part in parts], 2 if layout else 1)
@@ -164,13 +164,16 @@ def _weights(x: tf.Tensor, number: int, *arrays: tf.Tensor | None) -> list[Any]:
 
 def _projected(x: tf.Tensor, w: tf.Tensor, b: tf.Tensor | None) -> tf.Tensor:
     """x (T, N, I) times w (gates * H, I) plus b: the input's part of all gates, in one product."""
-    steps, batch = x.shape[0], x.shape[1]
-    rows = tf.matmul(tf.reshape(x, (-1, w.shape[1])), w, transpose_b=True)
+    shape, sizes = tf.shape(x), tf.shape(w)
+    rows = tf.matmul(tf.reshape(x, tf.stack([shape[0] * shape[1], sizes[1]])), w, transpose_b=True)
     if b is not None:
         rows = tf.nn.bias_add(rows, b)
-    shape = tf.shape(x)
-    made = tf.reshape(rows, tf.stack([shape[0], shape[1], w.shape[0]]))
-    return tf.ensure_shape(made, [steps, batch, w.shape[0]])
+    made = tf.reshape(rows, tf.stack([shape[0], shape[1], sizes[0]]))
+    return tf.ensure_shape(made, [x.shape[0], x.shape[1], w.shape[0]])
+
+
+def _units(r: tf.Tensor) -> Any:
+    return r.shape[-1] if r.shape[-1] is not None else tf.shape(r)[-1]
 
 
 @op("RNN")
@@ -191,7 +194,7 @@ def rnn(
     layout: int = 0,
     output_sequence: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    units = r.shape[-1]
+    units = _units(r)
     functions = _functions(activations or ["Tanh", "Tanh"], activation_alpha, activation_beta, clip)
 
     def one_direction(number: int, run: _Run, states: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
@@ -226,7 +229,7 @@ def gru(
     linear_before_reset: int = 0,
     output_sequence: int = 0,
 ) -> tuple[Tensor, Tensor]:
-    units = r.shape[-1]
+    units = _units(r)
     names = activations or ["Sigmoid", "Tanh"] * 2
     functions = _functions(names, activation_alpha, activation_beta, clip)
 
@@ -283,12 +286,15 @@ def lstm(
     layout: int = 0,
     output_sequence: int = 0,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    units = r.shape[-1]
+    units = _units(r)
     names = activations or ["Sigmoid", "Tanh", "Tanh"] * 2
     functions = _functions(names, activation_alpha, activation_beta, clip)
+    # What is clipped is the sums that enter the gates; the memory is shown as it is, as onnxruntime has it.
+    unclipped = _functions(names, activation_alpha, activation_beta, None)
 
     def one_direction(number: int, run: _Run, states: tuple[tf.Tensor, ...]) -> tuple[tf.Tensor, ...]:
-        gate, squash, show = functions[3 * number : 3 * number + 3]
+        gate, squash = functions[3 * number : 3 * number + 2]
+        show = unclipped[3 * number + 2]
         taps, back, bias, peep = _weights(x, number, w, r, b, p)
         shift = None if bias is None else bias[: 4 * units] + bias[4 * units :]
         peeps = [None] * 3 if peep is None else tf.split(peep, 3)

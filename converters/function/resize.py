@@ -44,7 +44,8 @@ class _Axis:
 
     @property
     def known(self) -> bool:
-        return not any(isinstance(item, tf.Tensor) for item in (self.size, self.result, self.scale, self.start, self.end))
+        numbers = (self.size, self.result, self.scale, self.start, self.end)
+        return not any(isinstance(number, tf.Tensor) for number in numbers)
 
 
 def _f64(value: Any) -> tf.Tensor:
@@ -178,7 +179,7 @@ def _resized(x: tf.Tensor, number: int, cells: Any, weights: Any) -> tf.Tensor:
 
 
 def _absent(value: Any) -> bool:
-    return value is None or (value.shape.rank if isinstance(value, tf.Tensor) else value.ndim) == 0 or value.shape[0] == 0
+    return value is None or len(value.shape) == 0 or value.shape[0] == 0
 
 
 def _number(values: Any, index: int, kind: type) -> Any:
@@ -273,9 +274,9 @@ def resize(
     chosen = [axis % rank for axis in axes] if axes is not None else list(range(rank))
     have = _sizes(x)
     made: dict[int, _Axis] = {}
-    common = None if _absent(sizes) or keep_aspect_ratio_policy == "stretch" else _common_scale(
-        [have[axis] for axis in chosen], sizes, keep_aspect_ratio_policy
-    )
+    common = None
+    if not _absent(sizes) and keep_aspect_ratio_policy != "stretch":
+        common = _common_scale([have[axis] for axis in chosen], sizes, keep_aspect_ratio_policy)
     for i, axis in enumerate(chosen):
         start = _number(roi, i, float) if crop and not _absent(roi) else 0.0
         end = _number(roi, len(chosen) + i, float) if crop and not _absent(roi) else 1.0

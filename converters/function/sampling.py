@@ -124,7 +124,7 @@ def grid_sample(
     if kind == "nearest":
         places = [tf.round(place) for place in places]
     border: Border = {"zeros": _zeros_outside, "border": _nearest_inside}.get(padding_mode, _mirrored(aligned))
-    if padding_mode == "border":
+    if padding_mode == "border" and kind != "cubic":
         places = [tf.clip_by_value(p, 0.0, tf.cast(s - 1, wide)) for p, s in zip(places, _sizes(x), strict=True)]
     elif padding_mode == "reflection":
         places = [_reflect(place, size, aligned) for place, size in zip(places, _sizes(x), strict=True)]

@@ -29,17 +29,24 @@ def has_body(node: ir.Node, version: int) -> bool:
 
 
 def schema_body(
-    node: ir.Node, attributes: Mapping[str, ir.Attr], version: int, inputs: list[Any], cache: Mapping[Any, Any]
+    node: ir.Node,
+    attributes: Mapping[str, ir.Attr],
+    opsets: Mapping[str, int],
+    inputs: list[Any],
+    cache: Mapping[Any, Any],
 ) -> tuple[ir.Function | None, Any]:
     """The function body of a node for inputs of these types, unless `cache` has one.
 
     Returns:
         The body (None when `cache` holds what is needed) and the key under which to keep it.
     """
+    version = opsets.get(node.domain, 1)
     schema = _schema(node, version)
     assert schema is not None
+    # Bodies of other domains do not say which version of ONNX's own operators they use: it is the model's.
+    default = opsets.get("", onnx.defs.onnx_opset_version())
     if not schema.has_context_dependent_function:
-        return (None if () in cache else _function(schema, version, None, [])), ()
+        return (None if () in cache else _function(schema, version, default, None, [])), ()
     types = [_type(value) for value in inputs]
     key = tuple(item.SerializeToString() for item in types)
     if key in cache:
@@ -49,11 +56,15 @@ def schema_body(
     proto.attribute.extend(ir.to_proto(item) for item in attributes.values())
     for attribute, name in zip(proto.attribute, attributes, strict=True):
         attribute.name = name
-    return _function(schema, version, proto, types), key
+    return _function(schema, version, default, proto, types), key
 
 
 def _function(
-    schema: onnx.defs.OpSchema, version: int, node: onnx.NodeProto | None, types: list[onnx.TypeProto]
+    schema: onnx.defs.OpSchema,
+    version: int,
+    default: int,
+    node: onnx.NodeProto | None,
+    types: list[onnx.TypeProto],
 ) -> ir.Function:
     if node is None:
         versions = [v for v in schema.function_opset_versions if v <= version] or schema.function_opset_versions[:1]
@@ -66,7 +77,7 @@ def _function(
         )
     proto = onnx.FunctionProto.FromString(data)
     if not any(item.domain == "" for item in proto.opset_import):
-        proto.opset_import.append(onnx.helper.make_opsetid("", version))
+        proto.opset_import.append(onnx.helper.make_opsetid("", default))
     return ir.serde.deserialize_function(proto)
 
 

@@ -47,23 +47,35 @@ def _parts(x: tf.Tensor) -> tf.Tensor:
 
 
 def _dft(x: tf.Tensor, length: Any, axis: int, inverse: bool, onesided: bool) -> tf.Tensor:
-    signal = _complex(x)
-    rank = signal.shape.rank
+    rank = x.shape.rank - 1
     order = [*(i for i in range(rank) if i != axis), axis]
-    signal = tf.transpose(signal, order)
-    have = signal.shape[-1] if signal.shape[-1] is not None else tf.shape(signal)[-1]
     back = [order.index(i) for i in range(rank)]
+    signal = tf.transpose(_complex(x), order)
+    have = signal.shape[-1] if signal.shape[-1] is not None else tf.shape(signal)[-1]
     if inverse and onesided:
         count = 2 * (have - 1) if length is None else length
         half = _fitted(signal, count // 2 + 1)
-        # The missing half mirrors the given one.
         real = tf.signal.irfft(half, tf.reshape(tf.cast(count, tf.int32), (1,)))
         return cast_back(tf.transpose(real, back)[..., None], x)
-    signal = _fitted(signal, have if length is None else length)
-    made = tf.signal.ifft(signal) if inverse else tf.signal.fft(signal)
-    if onesided:
+    count = have if length is None else length
+    signal = _fitted(signal, count)
+    if inverse:
+        made = tf.signal.ifft(signal)
+    elif x.shape[-1] == 1:
+        made = _real_transform(tf.math.real(signal), count, onesided)
+    else:
+        made = tf.signal.fft(signal)
+    if onesided and (inverse or x.shape[-1] != 1):
         made = made[..., : tf.shape(made)[-1] // 2 + 1]
     return cast_back(_parts(tf.transpose(made, back)), x)
+
+
+def _real_transform(signal: tf.Tensor, count: Any, onesided: bool) -> tf.Tensor:
+    """The transform of a real signal of `count` samples; its second half is the mirrored first one, exactly."""
+    half = tf.signal.rfft(signal, tf.reshape(tf.cast(count, tf.int32), (1,)))
+    if onesided:
+        return half
+    return tf.concat([half, tf.math.conj(tf.reverse(half[..., 1 : (count + 1) // 2], [-1]))], -1)
 
 
 @op("DFT", since=17)

@@ -13,7 +13,8 @@ arrives as None. The annotation of an input says in which form it is wanted:
 * anything else: as it is (lists for sequences, None, `Narrow`, NumPy arrays, tensors).
 
 A function returns one value or a tuple of them; the node takes as many as it has outputs. `output_count` is filled in
-when a function asks for it by that name, `opset` likewise.
+when a function asks for it by that name, `opset` likewise; `inner` is the part of the node's own graph that leads from
+the values that the attributes `xs` and `zs` name to the one that `y` names, as a function.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ __all__ = ["Operator", "Static", "Tensor", "find", "known_versions", "op", "oper
 Tensor: TypeAlias = tf.Tensor
 Static: TypeAlias = np.ndarray | tf.Tensor
 
-_SPECIAL = ("output_count", "opset")
+_SPECIAL = ("output_count", "opset", "inner")
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,10 @@ def op(
     """Register the decorated function as the operator(s) `names` from opset `since` on (up to the next one given)."""
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        inputs, wants, attributes, special = [], [], [], []
+        inputs: list[str] = []
+        wants: list[str] = []
+        attributes: list[str] = []
+        special: list[str] = []
         variadic = None
         for parameter in inspect.signature(function).parameters.values():
             form = str(parameter.annotation).split("|")[0].strip()

@@ -24,6 +24,7 @@ __all__ = [
     "is_known",
     "known",
     "narrow",
+    "partial_vector",
     "shape_of",
     "tf_dtype",
     "tidy",
@@ -36,7 +37,8 @@ NARROW: dict[np.dtype, np.dtype] = {
     np.dtype(ml_dtypes.float8_e4m3fnuz): np.dtype(np.float32),
     np.dtype(ml_dtypes.float8_e5m2): np.dtype(np.float32),
     np.dtype(ml_dtypes.float8_e5m2fnuz): np.dtype(np.float32),
-    np.dtype(ml_dtypes.float8_e8m0fnu): np.dtype(np.float32),
+    # Its smallest powers are subnormal in float32, which TensorFlow flushes to zero.
+    np.dtype(ml_dtypes.float8_e8m0fnu): np.dtype(np.float64),
     np.dtype(ml_dtypes.float6_e2m3fn): np.dtype(np.float32),
     np.dtype(ml_dtypes.float6_e3m2fn): np.dtype(np.float32),
     np.dtype(ml_dtypes.float4_e2m1fn): np.dtype(np.float32),
@@ -71,7 +73,10 @@ def tf_dtype(dtype: np.dtype) -> tf.DType:
 def narrow(array: np.ndarray) -> Any:
     """The array itself, or its emulation where its type is narrow."""
     wide = NARROW.get(array.dtype)
-    return array if wide is None else Narrow(tf.constant(array.astype(wide)), array.dtype)
+    if wide is None:
+        return array
+    with tf.init_scope():  # a plan may be made while tracing, and outlives the graph
+        return Narrow(tf.constant(array.astype(wide)), array.dtype)
 
 
 def as_tensor(value: Any) -> tf.Tensor:
@@ -136,6 +141,22 @@ def shape_of(value: tf.Tensor) -> np.ndarray | tf.Tensor:
     if value.shape.is_fully_defined():
         return np.array(value.shape.as_list(), np.int64)
     return tf.shape(value, out_type=tf.int64)
+
+
+def partial_vector(vector: np.ndarray | tf.Tensor) -> list[int | None]:
+    """The elements of a vector of sizes, None where one is not known while tracing; a vector of known length.
+
+    TensorFlow's own shape inference follows sizes through Shape, StridedSlice, Pack and Concat, but for negative ones.
+    """
+    if isinstance(vector, np.ndarray):
+        return vector.tolist()
+    array = tf.get_static_value(vector)
+    if array is not None:
+        return array.tolist()
+    try:
+        return tf.fill(vector, False).shape.as_list()  # never run: only its shape is wanted
+    except ValueError:
+        return [None] * (vector.shape[0] or 0)
 
 
 def widen(value: Any) -> Any:

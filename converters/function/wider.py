@@ -18,7 +18,9 @@ UNSIGNED = (tf.uint8, tf.uint16, tf.uint32, tf.uint64)
 SMALL_INTEGERS = (tf.int8, tf.int16, *UNSIGNED)
 
 
-def in_type(wide: tf.DType, lacking: Sequence[tf.DType], function: Callable[..., Any], *tensors: tf.Tensor) -> tf.Tensor:
+def in_type(
+    wide: tf.DType, lacking: Sequence[tf.DType], function: Callable[..., Any], *tensors: tf.Tensor
+) -> tf.Tensor:
     """`function(*tensors)`, in the type `wide` where the first tensor's type is one of `lacking`, and cast back."""
     own = tensors[0].dtype
     if own not in lacking:

@@ -69,9 +69,7 @@ class Window:
             isinstance(have, int)
             and low == max((-(-have // s) - 1) * s + k - have, 0) // 2
             and low + high == max((-(-have // s) - 1) * s + k - have, 0)
-            for have, k, s, low, high in zip(
-                self.sizes, self.extent, self.strides, self.begin, self.reach, strict=True
-            )
+            for have, k, s, low, high in zip(self.sizes, self.extent, self.strides, self.begin, self.reach, strict=True)
         ):
             return "SAME"
         return [[0, 0], *([low, high] for low, high in zip(self.begin, self.reach, strict=True)), [0, 0]]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from converters.graph.merging import constant_of, register
+
 __all__ = ["fold_batch_norms"]
 
 #: Operator -> axis of its kernel that counts output channels.
@@ -40,9 +42,9 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> bool:
     group = conv.attributes.get("group")
     if conv.op_type == "ConvTranspose" and group is not None and group.value != 1:
         return False
-    arrays = [_constant(value) for value in (conv.inputs[1], *norm.inputs[1:5])]
+    arrays = [constant_of(value) for value in (conv.inputs[1], *norm.inputs[1:5])]
     given = conv.inputs[2] if len(conv.inputs) > 2 else None
-    bias = None if given is None else _constant(given)
+    bias = None if given is None else constant_of(given)
     if any(array is None for array in arrays) or (given is not None and bias is None):
         return False
     kernel, gamma, beta, mean, variance = (array for array in arrays if array is not None)
@@ -53,25 +55,10 @@ def _fold(graph: ir.Graph, norm: ir.Node) -> bool:
     shift = ((0.0 if bias is None else bias.astype(np.float64)) - mean) * scale + beta
     name = norm.outputs[0].name or norm.name or "folded"
     conv.resize_inputs(3)
-    conv.replace_input_with(1, _initializer(graph, f"{name}.kernel", (kernel * scale.reshape(shape)), kernel.dtype))
-    conv.replace_input_with(2, _initializer(graph, f"{name}.bias", shift, kernel.dtype))
+    conv.replace_input_with(1, register(graph, f"{name}.kernel", (kernel * scale.reshape(shape)).astype(kernel.dtype)))
+    conv.replace_input_with(2, register(graph, f"{name}.bias", shift.astype(kernel.dtype)))
     old = norm.outputs[0]
     ir.convenience.replace_all_uses_with(old, conv.outputs[0], replace_graph_outputs=True)
     graph.remove(norm, safe=True)
     conv.outputs[0].name = name
     return True
-
-
-def _constant(value: ir.Value | None) -> np.ndarray | None:
-    if value is None or value.is_graph_input() or value.const_value is None:
-        return None
-    return np.asarray(value.const_value.numpy())
-
-
-def _initializer(graph: ir.Graph, name: str, array: np.ndarray, dtype: np.dtype) -> ir.Value:
-    while name in graph.initializers:
-        name += "_"
-    tensor = ir.tensor(array.astype(dtype), name=name)
-    value = ir.Value(name=name, shape=tensor.shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    graph.register_initializer(value)
-    return value

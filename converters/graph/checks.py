@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import onnx_ir as ir
 
 from modelzoo.errors import InvalidGraphError
@@ -25,7 +27,7 @@ def sort_nodes(graph: ir.Graph) -> None:
         graph.sort()
     except ValueError as error:
         raise InvalidGraphError(
-            f"The graph {graph.name!r} contains a cycle: " + " -> ".join(_cycle(graph)),
+            f"The graph {graph.name!r} contains a cycle: " + " -> ".join(_cycle(graph) or ["unknown"]),
             hint="an ONNX graph must be acyclic; export the model again",
         ) from error
 
@@ -49,11 +51,24 @@ def _cycle(graph: ir.Graph) -> list[str]:
             if following not in done:
                 stack.append((following, _before(following, graph)))
                 path.append(following)
-    return ["unknown"]
+    inner = (_cycle(subgraph) for node in graph for subgraph in _subgraphs(node))
+    return next((circle for circle in inner if circle), [])
+
+
+def _subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    for attribute in node.attributes.values():
+        if attribute.is_ref():
+            continue
+        if attribute.type == ir.AttributeType.GRAPH:
+            yield attribute.value
+        elif attribute.type == ir.AttributeType.GRAPHS:
+            yield from attribute.value
 
 
 def _before(node: ir.Node, graph: ir.Graph) -> list[ir.Node]:
-    producers = [value.producer() for value in node.inputs if value is not None]
+    """The nodes of `graph` that `node` waits for, also for the sake of its subgraphs."""
+    inner = [item for subgraph in _subgraphs(node) for item in subgraph.all_nodes()]
+    producers = [value.producer() for item in (node, *inner) for value in item.inputs if value is not None]
     return [producer for producer in producers if producer is not None and producer.graph is graph]
 
 
@@ -78,14 +93,8 @@ def check_values(graph: ir.Graph | ir.Function, visible: frozenset[ir.Value] = f
                     received=value.name,
                     hint="the model is incomplete; export it again",
                 )
-        for attribute in node.attributes.values():
-            if attribute.is_ref():
-                continue
-            if attribute.type == ir.AttributeType.GRAPH:
-                check_values(attribute.value, frozenset(known))
-            elif attribute.type == ir.AttributeType.GRAPHS:
-                for subgraph in attribute.value:
-                    check_values(subgraph, frozenset(known))
+        for subgraph in _subgraphs(node):
+            check_values(subgraph, frozenset(known))
         for value in node.outputs:
             if value.name and value.name in names:
                 raise InvalidGraphError(

@@ -82,13 +82,33 @@ def _read(path: Path) -> onnx.ModelProto:
 
 def _deserialise(proto: onnx.ModelProto) -> ir.Model:
     try:
-        return ir.from_proto(proto)
+        return ir.from_proto(_without_map_types(proto))
     except Exception as error:
         raise InvalidGraphError(
             "The ONNX model contradicts its own format.",
             received=_root(error),
             hint="export the model again, or look at it with onnx.checker.check_model",
         ) from error
+
+
+def _without_map_types(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model, its maps (of ai.onnx.ml) without a declared type: the hub has no type for them."""
+    graph = proto.graph
+    if not any(_is_map(item.type) for item in (*graph.input, *graph.output, *graph.value_info)):
+        return proto
+    copied = onnx.ModelProto()
+    copied.CopyFrom(proto)
+    for item in (*copied.graph.input, *copied.graph.output, *copied.graph.value_info):
+        if _is_map(item.type):
+            item.ClearField("type")
+    return copied
+
+
+def _is_map(kind: onnx.TypeProto) -> bool:
+    form = kind.WhichOneof("value")
+    if form in ("sequence_type", "optional_type"):
+        return _is_map(getattr(kind, form).elem_type)
+    return form == "map_type"
 
 
 def _root(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -72,7 +73,7 @@ def _shape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
 def _size(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     held = inputs[0]
     if isinstance(held, Held) and None not in held.shape:
-        return np.array(np.prod(held.shape, dtype=np.int64), np.int64)
+        return np.array(math.prod(size or 0 for size in held.shape), np.int64)
     return None
 
 
@@ -120,7 +121,8 @@ def _same(inputs: list[Any], attributes: dict[str, Any]) -> Any:
 
 
 def _reshape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
-    items, target = _items(inputs[0]), _integers(inputs[1])
+    items = _items(inputs[0])
+    target = _integers(inputs[1]) if len(inputs) > 1 else attributes.get("shape")
     if items is None or target not in ([-1], [1], [items.size]):
         return None
     return Dims(items.reshape(-1))

@@ -29,6 +29,7 @@ class GraphFunction(keras.layers.Layer):
         self.graph = graph
         self.weight_specs = [dict(item) for item in weights]
         self._function: Any = None
+        self._given: list[Any] | None = None
         self._names: tuple[list[str], list[str]] = ([], [])
 
     def get_config(self) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class GraphFunction(keras.layers.Layer):
 
     def build(self, *shapes: Any) -> None:
         """Make the weights; their values come from an initialiser that is set while the model is converted."""
-        given = getattr(self, "_given", None)
+        given = self._given
         self.arrays = [
             self.add_weight(
                 name=f"weight_{number}",

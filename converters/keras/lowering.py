@@ -13,6 +13,7 @@ import onnx_ir as ir
 from converters.function.attributes import constant_value, plain, resolve, tensor_value
 from converters.graph import load_graph, tensor_names
 from converters.graph.batch_norm import fold_batch_norms
+from converters.graph.merging import merge_constants
 from converters.keras.constants import fold, follow_dims
 from converters.keras.held import Deferred, Dims, Held, channels_last
 from converters.keras.names import LayerNames
@@ -88,6 +89,7 @@ def to_keras(
     if data_format not in ("channels_last", "source"):
         raise UsageError("data_format is 'channels_last' or 'source'.", received=repr(data_format))
     graph = load_graph(model)
+    merge_constants(graph, outputs or ())
     if inference:
         fold_batch_norms(graph)
     return _Lowering(graph, data_format).build(inputs or {}, outputs, name)

@@ -35,8 +35,10 @@ _DTYPES = {
     "F64": "float64",
     "I64": "int64",
     "U64": "uint64",
+    "C64": "complex64",
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
 }
 
 
@@ -110,6 +112,7 @@ def _dtype(name: str) -> np.dtype:
         import ml_dtypes
 
         return np.dtype(getattr(ml_dtypes, name))
+    # On a machine of the other byte order, this is not the native type.
     return np.dtype(name).newbyteorder("<")
 
 

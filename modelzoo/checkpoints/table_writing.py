@@ -89,7 +89,7 @@ def _block(entries: Sequence[Entry], interval: int) -> bytearray:
         if number % interval == 0:
             restarts.append(len(body))
         else:
-            shared = len(os.path.commonprefix([before, key]))
+            shared = _common(before, key)
         size = sum(memoryview(part).nbytes for part in value)
         body += pack_varint(shared) + pack_varint(len(key) - shared) + pack_varint(size) + key[shared:]
         for part in value:
@@ -98,6 +98,12 @@ def _block(entries: Sequence[Entry], interval: int) -> bytearray:
     restarts = restarts or [0]
     body += b"".join(start.to_bytes(4, "little") for start in [*restarts, len(restarts)])
     return body
+
+
+def _common(before: bytes, key: bytes) -> int:
+    """How many bytes two keys share at their start."""
+    length = min(len(before), len(key))
+    return next((at for at in range(length) if before[at] != key[at]), length)
 
 
 def _sealed(block: bytearray) -> bytearray:

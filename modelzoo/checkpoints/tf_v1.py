@@ -62,6 +62,8 @@ class TensorFlowV1Checkpoint(Checkpoint):
         if listing is None:
             raise Damage("the table has no list of tensors: not a V1 checkpoint")
         for number, kind, meta in fields(bytes(listing)):
+            if number == 1 and kind == VARINT:
+                raise Damage("the index of a V2 checkpoint, whose name has to end in .index")
             if number != 1 or kind != LENGTH:
                 continue
             assert not isinstance(meta, int)
@@ -159,7 +161,7 @@ def _values(proto: bytes | memoryview, type_: DataType) -> np.ndarray:
         elif type_.number == STRING:
             if kind != LENGTH:
                 raise Damage("a string is stored as a number")
-            strings.append(bytes(value))  # type: ignore[arg-type]
+            strings.append(bytes(value))
         elif dtype.kind in "fc" and dtype.itemsize > 2:
             # Complex numbers are pairs; unpacked, each half is a field of its own.
             half = np.dtype(f"<f{dtype.itemsize // 2}") if dtype.kind == "c" else dtype

@@ -20,11 +20,10 @@ from modelzoo.errors import ArrayError
 __all__ = ["prepared", "write_v1"]
 
 _LARGEST_MESSAGE = (1 << 31) - 1  # of protocol buffers, hence of one tensor
-# TensorFlow itself writes no others to V1, and crashes when it is asked to read them.
-_TYPES = frozenset(
-    ["float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "bool", "complex64"]
-    + ["complex128", "string"]
-)
+# TensorFlow itself writes no others to V1.
+_FLOATS = ("float16", "float32", "float64", "complex64", "complex128")
+_INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16")
+_TYPES = frozenset([*_FLOATS, *_INTEGERS, "bool", "string"])
 
 
 def write_v1(path: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -> Path:
@@ -102,7 +101,7 @@ def _saved(name: str, array: np.ndarray, type_: DataType) -> tuple[Any, ...]:
         begin = b""
     else:
         if type_.name in ("float32", "float64", "complex64", "complex128"):
-            values = memoryview(array.reshape(-1).view(np.uint8))
+            values = array.reshape(-1).view(np.uint8).data
         elif type_.name == "float16":
             values = pack_varints(array.reshape(-1).view(np.uint16))
         else:

@@ -43,10 +43,11 @@ def write_v2(prefix: str | os.PathLike[str], arrays: Mapping[str, np.ndarray]) -
     entries: list[Entry] = [(b"", (pack_field(1, 1) + pack_field(3, pack_field(1, 1)),))]
     offset = 0
     for name, (array, type_) in sorted(prepared(arrays, "V2").items(), key=lambda item: item[0].encode()):
+        stored: Any
         if type_.name == "string":
             stored, checksum = _strings(array)
         else:
-            stored = memoryview(array.reshape(-1).view(np.uint8))
+            stored = array.reshape(-1).view(np.uint8).data
             checksum = mask(crc32c(stored))
         entries.append((name.encode(), (_entry(array, type_, offset, len(stored), checksum),)))
         values.append(stored)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from modelzoo.cli.completion import MODEL
@@ -17,7 +19,9 @@ _AT_ONCE = 16  # pictures that go through the network together
 @verb("classify")
 @click.argument("name", type=MODEL)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path())
-@click.option("--top", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="How many classes to name.")
+@click.option(
+    "--top", type=click.IntRange(min=1), metavar="N", default=5, show_default=True, help="How many classes to name."
+)
 @click.option(
     "--weights", type=click.Path(), metavar="PATH", help="A weight file, folder or checkpoint prefix of your own."
 )
@@ -40,7 +44,7 @@ def classify(
     pictures = find_pictures(images)
     from modelzoo.pretrained import load_pretrained
 
-    model = load_pretrained(
+    model: Any = load_pretrained(
         name,
         weights=weights or "card",
         registries=settings.registries,

@@ -6,7 +6,7 @@ import errno
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -55,13 +55,14 @@ def demo(ctx: click.Context, out: str) -> None:
     store = Store()
     cached = store.locate(card.name, card_sources(card)) is not None
     fetched = fetch_card(card, progress=report.progress)
-    how = "from the cache, verified when it came" if cached else "unpacked from the package, SHA-256 verified"
+    url = card.files[0].urls[0].url
+    how = "from the cache, verified when it came" if cached else f"fetched from {url}, SHA-256 verified"
     steps.done("files", f"{human_size(card.size)}, {how}\n{fetched.path}")
 
     import tensorflow as tf
 
     steps.done("TensorFlow", f"{tf.__version__} imported")
-    model = load_pretrained(card.name, registries=settings.registries)
+    model: Any = load_pretrained(card.name, registries=settings.registries)
     arrays = len(model.weights)
     steps.done("model", f"{arrays} arrays, {model.count_params():,} numbers restored into a Keras model")
 
@@ -106,6 +107,8 @@ def demo(ctx: click.Context, out: str) -> None:
     report.bare(str(target))
     report.say()
     report.say(f"{sum(steps.seconds.values()):.1f} s in all. {_honest(card)}".rstrip())
+    for note in card.notes:
+        report.say(note)
     report.note(f"Next: modelzoo info {card.name}, modelzoo classify {card.name} PICTURE, modelzoo list")
 
 

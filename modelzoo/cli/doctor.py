@@ -162,22 +162,20 @@ def _registries(settings: Settings, problems: list[str]) -> list[dict[str, Any]]
     from modelzoo.registry.loading import ENVIRONMENT_VARIABLE, split_locations
 
     found: list[dict[str, Any]] = []
-    variable = os.environ.pop(ENVIRONMENT_VARIABLE, None)
-    try:
-        for location in [*dict.fromkeys([*settings.registries, *split_locations(variable or "")]), None]:
-            shown = "built in" if location is None else _PASSWORD.sub("//***@", location)
-            try:
-                loaded = load_registries(() if location is None else (location,), builtin=location is None)
-                for one in loaded.registries:
-                    name = shown if one.kind != "file" else one.location
-                    found.append({"location": name, "cards": len(one.summaries), "error": None})
-            except ModelzooError as error:
-                what = str(error).splitlines()[0]
-                found.append({"location": shown, "cards": None, "error": what})
-                problems.append(f"the registry {shown} cannot be used: {what}")
-    finally:
-        if variable is not None:
-            os.environ[ENVIRONMENT_VARIABLE] = variable
+    wanted = [*settings.registries, *split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))]
+    for location in [*dict.fromkeys(wanted), None]:
+        shown = "built in" if location is None else _PASSWORD.sub("//***@", location)
+        try:
+            loaded = load_registries(
+                () if location is None else (location,), environment=False, builtin=location is None
+            )
+            for one in loaded.registries:
+                name = one.location if one.kind == "file" else shown
+                found.append({"location": name, "cards": len(one.summaries), "error": None})
+        except ModelzooError as error:
+            what = str(error).splitlines()[0]
+            found.append({"location": shown, "cards": None, "error": what})
+            problems.append(f"the registry {shown} cannot be used: {what}")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,7 +29,12 @@ __all__ = ["features"]
     "--weights", type=click.Path(), metavar="PATH", help="A weight file, folder or checkpoint prefix of your own."
 )
 @click.option(
-    "--batch-size", type=click.IntRange(min=1), metavar="N", default=32, show_default=True, help="Pictures computed at once."
+    "--batch-size",
+    type=click.IntRange(min=1),
+    metavar="N",
+    default=32,
+    show_default=True,
+    help="Pictures computed at once.",
 )
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
 @click.pass_context
@@ -70,7 +76,7 @@ def features(
     pictures = find_pictures(inputs)
     from modelzoo.pretrained import load_pretrained
 
-    extractor = load_pretrained(
+    extractor: Any = load_pretrained(
         name,
         weights=weights or "card",
         features="all" if taps == ("all",) else list(taps),

@@ -62,7 +62,7 @@ def _fetch(card: Card, settings: Settings, trust_first_use: bool) -> dict[str, A
     report = settings.reporter
     before = Store().locate(card.name, card_sources(card)) if card.files else None
     fetched = fetch_card(card, trust_first_use=trust_first_use, progress=report.progress)
-    files = [
+    files: list[dict[str, Any]] = [
         {"role": role, "name": name, "path": str(path), "size": path.stat().st_size} for role, name, path in fetched.all
     ]
     report.bare(str(fetched.path))

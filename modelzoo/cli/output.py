@@ -68,21 +68,22 @@ class Reporter:
         if self.json:
             click.echo(_as_json(error.as_dict()))
             return
-        first, *rest = str(error).splitlines() or [type(error).__name__]
-        lines = [f"{click.style('error:', fg='red', bold=True)} {first}"]
         # The hint comes last: it is what the user acts upon.
-        hints = [n for n, line in enumerate(rest) if line.startswith("Hint: ")]
-        cut = hints[-1] if hints and error.hint else len(rest)
-        lines += [f"  {line}" for line in rest[:cut]]
+        hint = f"Hint: {error.hint}" if error.hint else ""
+        body = [line for line in str(error).replace(hint, "", 1).splitlines() if line]
+        first, *rest = body or [type(error).__name__]
+        lines = [f"{click.style('error:', fg='red', bold=True)} {first}"]
+        lines += [f"  {line}" for line in rest]
         lines += [f"  Caused by: {line}" for line in _causes(error)]
-        lines += [f"  {click.style('Hint:', fg='cyan')} {rest[cut][6:]}"] if cut < len(rest) else []
-        lines += [f"  {line}" for line in rest[cut + 1 :]]
+        if hint:
+            first, *rest = hint.splitlines()
+            lines += [f"  {click.style('Hint:', fg='cyan')} {first[6:]}", *(f"  {line}" for line in rest)]
         click.echo("\n".join(lines), err=True, color=_colour(sys.stderr))
 
 
 def _causes(error: BaseException) -> list[str]:
     """One line for each exception that led to `error`, where it says something that `error` does not."""
-    lines = []
+    lines: list[str] = []
     seen = str(error)
     cause = error.__cause__
     while cause is not None and len(lines) < 5:

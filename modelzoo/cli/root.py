@@ -30,6 +30,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "demo": ("modelzoo.cli.demo:demo", "Fetch, restore, look inside and classify; all without network."),
         "classify": ("modelzoo.cli.classify:classify", "Say what is in pictures."),
         "features": ("modelzoo.cli.features:features", "Write the features of pictures to a file."),
+        "convert": ("modelzoo.cli.convert:convert", "Turn an ONNX model into Keras, a SavedModel or checked ONNX."),
     },
     "Files": {
         "fetch": ("modelzoo.cli.fetch:fetch", "Download and verify the files of models."),
@@ -74,7 +75,8 @@ class Described(click.Command):
     """A command whose help sets the options of every command apart from its own."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        own, everywhere = [], []
+        own: list[tuple[str, str]] = []
+        everywhere: list[tuple[str, str]] = []
         for parameter in self.get_params(ctx):
             if not isinstance(parameter, click.Option):
                 continue  # newer versions of click list arguments too; ours are explained in the text above
@@ -163,7 +165,7 @@ class Root(Noun):
             formatter.write_dl([(str(code).rjust(3), meaning) for code, meaning in EXIT_CODES])
         formatter.write("\nA user's cards, the cache and what every verb prints are described in docs/cli.md.\n")
 
-    def main(  # type: ignore[override]
+    def main(
         self,
         args: Sequence[str] | None = None,
         prog_name: str | None = None,
@@ -203,8 +205,8 @@ class Root(Noun):
 def _end(error: Exception, settings: Settings, words: Sequence[str]) -> int:
     """Say what went wrong in the way the user asked for; return the exit code."""
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
-        # The reader (`| head`) has had enough, which is no fault. Python would complain at its last flush.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has had enough, which is no fault.
+        _drop_output()
         return 141
     options = words[: words.index("--")] if "--" in words else words
     # A command line that cannot be parsed has not set the flags that stand behind its mistake.
@@ -214,10 +216,23 @@ def _end(error: Exception, settings: Settings, words: Sequence[str]) -> int:
         import traceback
 
         traceback.print_exception(error)
-    if not isinstance(error, errors.ModelzooError):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        _drop_output()  # it may be standard output that has no room
+        error = errors.DiskFullError("The disk is full.", received=error.filename, hint="free space, then try again")
+    elif isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        error = errors.ReadOnlyError(f"The system refused: {error.strerror}.", received=error.filename)
+    elif not isinstance(error, errors.ModelzooError):
         error = _as_fault(error, debug=debug)
     reporter.error(error)
     return getattr(error, "exit_code", 70)
+
+
+def _drop_output() -> None:
+    """Nothing more goes to standard output: Python would complain about the rest of it at its last flush."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (OSError, ValueError):
+        pass  # it is no file, or closed
 
 
 class Fault(errors.ModelzooError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from modelzoo.cli.completion import MODEL
@@ -26,7 +28,7 @@ def taps(ctx: click.Context, name: str, inner: bool) -> None:
 
     settings = current(ctx)
     report = settings.reporter
-    model = load_pretrained(name, weights=None, registries=settings.registries)
+    model: Any = load_pretrained(name, weights=None, registries=settings.registries)
     from modelzoo.features import describe_taps
 
     chosen = {tap: value for tap, value in model.taps.items() if inner or value.end_point}

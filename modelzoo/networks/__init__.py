@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import ArrayError, UnknownNetworkError, UsageError
@@ -60,41 +60,20 @@ def build(
         ArrayError: the input shape is too small or not (H, W, 3).
         WeightsMismatchError: arrays and network do not fit; all names are listed.
     """
-    if network not in NETWORKS:
-        raise UnknownNetworkError(network, NETWORKS)
-    if pooling not in (None, "avg", "max"):
-        raise UsageError("pooling is 'avg', 'max' or None.", received=repr(pooling))
-    if pooling and include_top:
-        raise UsageError(
-            "pooling applies to the last feature map, and this model ends in a classifier.",
-            received=f"pooling={pooling!r}, include_top=True",
-            hint="pass include_top=False, or features=[...] for pooled taps",
-        )
-    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 1):
-        raise UsageError("classes is a positive whole number.", received=repr(classes))
-    if classes is not None and not include_top:
-        raise UsageError(
-            "classes=N builds a new classifier, and this model has none.",
-            received=f"classes={classes}, include_top=False",
-            hint="leave one of the two out",
-        )
+    check_arguments(network, input_shape=input_shape, include_top=include_top, classes=classes, pooling=pooling, **args)
     import keras
 
     from modelzoo.networks.slim import POOLED
     from modelzoo.networks.weights import ArraySource, alike_named
 
-    module, function, size, published, head = NETWORKS[network]
+    _, _, size, published, head = NETWORKS[network]
     shape = _checked_shape(input_shape, size)
     new_head = classes is not None
     ignore = head if new_head or not include_top else None
     source = ArraySource(arrays, ignore)
     inputs = keras.Input(shape, name="input")
-    builder = getattr(importlib.import_module(f"modelzoo.networks.{module}"), function)
-    unknown = [key for key in args if key not in inspect.signature(builder).parameters]
-    if unknown:
-        raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
     with alike_named():
-        outputs, net = builder(
+        outputs, net = _builder(network)(
             inputs,
             source,
             include_top=include_top,
@@ -113,6 +92,45 @@ def build(
     object.__setattr__(model, "source_names", net.source_names)
     object.__setattr__(model, "variable_names", net.variable_names)
     return model
+
+
+def check_arguments(
+    network: str,
+    *,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    include_top: bool = True,
+    classes: int | None = None,
+    pooling: str | None = None,
+    **args: Any,
+) -> None:
+    """Raise what `build` would raise for these arguments alone, before any weight is at hand."""
+    if network not in NETWORKS:
+        raise UnknownNetworkError(network, NETWORKS)
+    if pooling not in (None, "avg", "max"):
+        raise UsageError("pooling is 'avg', 'max' or None.", received=repr(pooling))
+    if pooling and include_top:
+        raise UsageError(
+            "pooling applies to the last feature map, and this model ends in a classifier.",
+            received=f"pooling={pooling!r}, include_top=True",
+            hint="pass include_top=False, or features=[...] for pooled taps",
+        )
+    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 1):
+        raise UsageError("classes is a positive whole number.", received=repr(classes))
+    if classes is not None and not include_top:
+        raise UsageError(
+            "classes=N builds a new classifier, and this model has none.",
+            received=f"classes={classes}, include_top=False",
+            hint="leave one of the two out",
+        )
+    _checked_shape(input_shape, NETWORKS[network][2])
+    unknown = [key for key in args if key not in inspect.signature(_builder(network)).parameters]
+    if unknown:
+        raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
+
+
+def _builder(network: str) -> Callable[..., Any]:
+    module, function, *_ = NETWORKS[network]
+    return getattr(importlib.import_module(f"modelzoo.networks.{module}"), function)
 
 
 def _checked_shape(

@@ -179,6 +179,9 @@ def _to_rgb(image: Image.Image, name: str) -> np.ndarray:
         )
     if mode == "L":
         return _three(np.asarray(image))
+    if mode == "P" and isinstance(image.info.get("transparency"), bytes):
+        image = image.convert("RGBA")  # the same colours; Pillow warns of the direct way
+        mode = image.mode
     try:
         # "1", P, LA, PA, RGBA, RGBX, YCbCr, HSV; an array of its own, since asarray of a picture is read-only.
         return np.array(image if mode == "RGB" else image.convert("RGB"))

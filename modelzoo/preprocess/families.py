@@ -145,7 +145,7 @@ FAMILIES: dict[str, Family] = {
         size=(224, 224),
         geometry="warp",
         interpolation="half_pixel_bilinear",
-        divide=255.0,
+        scale=1 / 255,
         summary="tf.image.resize, then keras.layers.Rescaling(1 / 255); 0..1",
     ),
 }

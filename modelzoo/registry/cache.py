@@ -12,10 +12,13 @@ CACHE_VARIABLE = "MODELZOO_CACHE"
 
 
 def folder() -> str:
-    """The cache folder: `MODELZOO_CACHE`, else the platform's own (XDG_CACHE_HOME is honoured)."""
+    """The cache folder, as `modelzoo.store.paths.cache_root` says it, without the cost of pathlib."""
     chosen = os.environ.get(CACHE_VARIABLE)
     if chosen:
         return os.path.abspath(os.path.expanduser(chosen))  # noqa: PTH100, PTH111
+    shared = os.environ.get("XDG_CACHE_HOME")
+    if shared and os.path.isabs(shared):  # noqa: PTH117
+        return os.path.join(shared, "modelzoo")  # noqa: PTH118
     import platformdirs
 
     return platformdirs.user_cache_dir("modelzoo", appauthor=False)

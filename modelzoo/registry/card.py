@@ -8,6 +8,7 @@ trip. docs/registry.md describes each field; schema.json is the machine's versio
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn, Self
@@ -17,6 +18,12 @@ from modelzoo.errors import RegistryFormatError
 STRONG_DIGESTS = ("sha256", "sha384", "sha512")
 """Digests that pin a file; MD5, SHA-1 and CRCs do not."""
 
+DEEPEST = 64
+"""Levels of arrays and objects that a value of a card may have: more would end in a bare RecursionError somewhere."""
+
+_SHOWN = reprlib.Repr()
+_SHOWN.maxstring = _SHOWN.maxother = 200
+
 
 class FrozenDict(dict[str, Any]):
     """A JSON object that nobody can change; unlike `types.MappingProxyType` it hashes, pickles and goes into JSON."""
@@ -24,8 +31,8 @@ class FrozenDict(dict[str, Any]):
     def _refuse(self, *args: Any, **kwargs: Any) -> NoReturn:
         raise TypeError("a card cannot be changed; make a new one with dataclasses.replace")
 
-    __setitem__ = __delitem__ = __ior__ = _refuse  # type: ignore[assignment]
-    clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = _refuse
+    clear = pop = popitem = setdefault = update = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(frozenset(self.items()))
@@ -35,13 +42,16 @@ class FrozenDict(dict[str, Any]):
 
 
 _NOTHING = FrozenDict()
+_Readers = Mapping[str, Callable[[Any], Any]]
 
 
 class Record:
     """One JSON object of a card. Subclasses are frozen dataclasses whose field names are the JSON's keys."""
 
-    _readers: ClassVar[Mapping[str, Callable[[Any], Any]]] = {}
+    _readers: ClassVar[_Readers] = {}
     _from_outside: ClassVar[frozenset[str]] = frozenset({"extra"})
+    _given: ClassVar[frozenset[str]] = frozenset()
+    """Keys of the JSON object that the record was read from: `as_dict` writes them even where they say the default."""
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Self:
@@ -49,7 +59,11 @@ class Record:
 
         This reads what it needs and no more: `modelzoo.registry.validate` checks an entry against the whole schema.
         """
-        return cls(**cls._arguments(raw))
+        return cls(**cls._arguments(raw))._read_from(raw)
+
+    def _read_from(self, raw: Mapping[str, Any]) -> Self:
+        object.__setattr__(self, "_given", frozenset(raw))  # the dataclass is frozen
+        return self
 
     @classmethod
     def _arguments(cls, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -74,24 +88,23 @@ class Record:
         return arguments
 
     def as_dict(self) -> dict[str, Any]:
-        """The JSON object again: what it was read from, without fields that hold their default."""
+        """The JSON object again: what it was read from. A record made in Python leaves out what is the default."""
         written: dict[str, Any] = {}
         for one in dataclasses.fields(self):  # type: ignore[arg-type]
             if one.name in self._from_outside:
                 continue
             value = getattr(self, one.name)
             default = one.default if one.default_factory is dataclasses.MISSING else one.default_factory()
-            if value != default:
+            if value != default or one.name in self._given:
                 written[one.name] = _plain(value)
         written.update(_plain(self.extra))  # type: ignore[attr-defined]
         return written
 
 
 def _malformed(cls: type, what: str, received: Any) -> RegistryFormatError:
-    shown = repr(received)
     return RegistryFormatError(
         f"The {cls.__name__.lower()} of a card {what}.",
-        received=shown if len(shown) <= 200 else shown[:200] + "...",
+        received=_SHOWN.repr(received),
         hint="docs/registry.md lists the fields of a card.",
     )
 
@@ -125,12 +138,14 @@ def _text(raw: Any) -> str:
     return raw
 
 
-def _frozen(raw: Any) -> Any:
+def _frozen(raw: Any, left: int = DEEPEST) -> Any:
     """A JSON value that nobody can change: objects become frozen, arrays tuples."""
+    if not left:
+        raise RegistryFormatError(f"A value is nested more than {DEEPEST} levels deep.")
     if isinstance(raw, Mapping):
-        return FrozenDict({key: _frozen(item) for key, item in raw.items()})
+        return FrozenDict({key: _frozen(item, left - 1) for key, item in raw.items()})
     if isinstance(raw, list):
-        return tuple(_frozen(item) for item in raw)
+        return tuple(_frozen(item, left - 1) for item in raw)
     return raw
 
 
@@ -152,7 +167,7 @@ class Url(Record):
 
 @dataclass(frozen=True)
 class Member(Record):
-    """One file inside an archive: `path` there, the `role` it plays, the `name` it gets (None: the path's last part)."""
+    """One file inside an archive: `path` there, the `role` it plays, the `name` it gets (None: its path)."""
 
     path: str
     role: str
@@ -161,7 +176,7 @@ class Member(Record):
     digests: Mapping[str, str] = _NOTHING
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"path": _text, "role": _text, "digests": _mapping}
+    _readers: ClassVar[_Readers] = {"path": _text, "role": _text, "digests": _mapping}
 
 
 @dataclass(frozen=True)
@@ -188,7 +203,7 @@ class File(Record):
     note: str | None = None
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {
+    _readers: ClassVar[_Readers] = {
         "name": _text,
         "role": _text,
         "urls": _list_of(Url.from_dict),
@@ -216,7 +231,7 @@ class Build(Record):
     needs: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"args": _mapping, "needs": _list_of(_text)}
+    _readers: ClassVar[_Readers] = {"args": _mapping, "needs": _list_of(_text)}
 
 
 @dataclass(frozen=True)
@@ -250,7 +265,7 @@ class Preprocessing(Record):
     note: str | None = None
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {
+    _readers: ClassVar[_Readers] = {
         "family": _text,
         "size": _optional(tuple),
         "resize": _optional(tuple),
@@ -280,7 +295,7 @@ class Input(Record):
     preprocess: Preprocessing | None = None
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"name": _text, "shape": tuple, "preprocess": _optional(Preprocessing.from_dict)}
+    _readers: ClassVar[_Readers] = {"name": _text, "shape": tuple, "preprocess": _optional(Preprocessing.from_dict)}
 
 
 @dataclass(frozen=True)
@@ -293,7 +308,7 @@ class Output(Record):
     shape: tuple[int | None, ...] | None = None
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"name": _text, "kind": _text, "shape": _optional(tuple)}
+    _readers: ClassVar[_Readers] = {"name": _text, "kind": _text, "shape": _optional(tuple)}
 
 
 @dataclass(frozen=True)
@@ -316,7 +331,7 @@ class Labels(Record):
     note: str | None = None
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"names": _optional(_list_of(_text))}
+    _readers: ClassVar[_Readers] = {"names": _optional(_list_of(_text))}
 
 
 @dataclass(frozen=True)
@@ -331,7 +346,7 @@ class Accuracy(Record):
     metrics: Mapping[str, float] = _NOTHING
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _readers = {"source": _text, "metrics": _mapping}
+    _readers: ClassVar[_Readers] = {"source": _text, "metrics": _mapping}
 
 
 @dataclass(frozen=True)
@@ -376,8 +391,8 @@ class Card(Record):
     notes: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
 
-    _from_outside = frozenset({"name", "extra"})
-    _readers = {
+    _from_outside: ClassVar[frozenset[str]] = frozenset({"name", "extra"})
+    _readers: ClassVar[_Readers] = {
         "title": _text,
         "task": _text,
         "framework": _text,
@@ -403,7 +418,7 @@ class Card(Record):
             RegistryFormatError: a field is missing or of another type; the message names the card.
         """
         try:
-            return cls(name=name, **cls._arguments(raw))
+            return cls(name=name, **cls._arguments(raw))._read_from(raw)
         except RegistryFormatError as error:
             error.what = f"Card {name!r}: {error.what}"
             error.args = (error.what,)

@@ -1,25 +1,28 @@
 """`check_entry`: every rule that a good card keeps, beyond what its JSON may look like.
 
 One function a rule, all in one table, in the spirit of scikit-learn's `check_estimator`: a card passes or every
-problem of it is listed. "error" is a card that would not work; "warning" is one that a user should know about.
+problem of it is listed. "error" is a card that would not work, or that is silent about its licence; "warning" is one
+that a user should know about.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from modelzoo.errors import RegistryFormatError
-from modelzoo.registry.card import Card
+from modelzoo.registry.card import Card, Input, Preprocessing
 from modelzoo.registry.sources import ordered
 from modelzoo.registry.validate import validate_card
 from modelzoo.store.digests import checked
-from modelzoo.store.names import why_unsafe
+from modelzoo.store.names import first_collision, why_unsafe
 from modelzoo.store.paths import installed_root
 
 __all__ = ["Problem", "check_entry", "check_registry"]
+
+Level = Literal["error", "warning"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class Problem:
 
     card: str
     rule: str
-    level: Literal["error", "warning"]
+    level: Level
     text: str
 
     def __str__(self) -> str:
@@ -37,21 +40,25 @@ class Problem:
 
 @dataclass(frozen=True)
 class _Known:
+    """What a rule may look at besides the card."""
+
+    raw: Mapping[str, Any]
     networks: Collection[str] | None
     converters: Collection[str] | None
 
 
-_Rule = Callable[[Card, _Known], Iterator[tuple[Literal["error", "warning"], str]]]
+_Found = Iterator[tuple[Level, str]]
+_Rule = Callable[[Card, _Known], _Found]
 
 
 def check_entry(
     name: str,
-    raw: Mapping[str, object],
+    raw: Mapping[str, Any],
     *,
     networks: Collection[str] | None = None,
     converters: Collection[str] | None = None,
 ) -> list[Problem]:
-    """Every problem of one card.
+    """Every problem of one card; where its JSON is not what the schema says, that is the only one.
 
     Args:
         name: of the card.
@@ -64,56 +71,86 @@ def check_entry(
         card = Card.from_dict(name, raw)
     except RegistryFormatError as error:
         return [Problem(name, "schema", "error", error.what)]
-    known = _Known(networks, converters)
+    known = _Known(raw, networks, converters)
     return [
         Problem(name, rule.__name__.lstrip("_"), level, text) for rule in _RULES for level, text in rule(card, known)
     ]
 
 
 def check_registry(
-    models: Mapping[str, Mapping[str, object]],
+    models: Mapping[str, Mapping[str, Any]],
     *,
     networks: Collection[str] | None = None,
     converters: Collection[str] | None = None,
 ) -> list[Problem]:
-    """Every problem of all cards, and of their names and aliases together."""
+    """Every problem of all cards, and of their names, aliases and variants together.
+
+    Args:
+        models: {name: card as JSON}, the `models` object of a registry.
+        networks, converters: as for `check_entry`.
+    """
     problems = [
         problem
         for name, raw in models.items()
         for problem in check_entry(name, raw, networks=networks, converters=converters)
     ]
+    refused = {problem.card for problem in problems if problem.rule == "schema"}
     owners = {name: name for name in models}
-    for name, raw in models.items():
-        aliases = raw.get("aliases", ())
-        for alias in aliases if isinstance(aliases, list | tuple) else ():
-            other = owners.setdefault(str(alias), name)
-            if other != name:
-                problems.append(Problem(name, "aliases", "error", f"its alias {alias!r} is taken by {other!r}"))
-        variants = raw.get("variants", ())
-        for variant in variants if isinstance(variants, list | tuple) else ():
-            if variant not in models:
-                problems.append(Problem(name, "variants", "error", f"its variant {variant!r} is no card"))
+    aliases = [(alias, name) for name in models if name not in refused for alias in models[name].get("aliases", ())]
+    for alias, name in aliases:
+        other = owners.setdefault(alias, name)
+        if other != name:
+            problems.append(Problem(name, "aliases", "error", f"its alias {alias!r} is taken by {other!r}"))
+    for name in models:
+        if name not in refused:
+            for variant in models[name].get("variants", ()):
+                if variant not in owners:
+                    # It may be a card of another registry, so it is no error.
+                    problems.append(Problem(name, "variants", "warning", f"its variant {variant!r} is no card here"))
     return problems
 
 
 # -- the rules ----------------------------------------------------------------------------------------------------
 
 
-def _urls(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _aliases(card: Card, known: _Known) -> _Found:
+    for alias in card.aliases:
+        if alias == card.name:
+            yield "error", f"its alias {alias!r} is its own name"
+
+
+def _urls(card: Card, known: _Known) -> _Found:
     for file in card.files:
         if not file.urls:
             yield "error", f"{file.name} has no URL"
         for url in file.urls:
-            if url.url.startswith("package:"):
-                if not (installed_root() / url.url.removeprefix("package:")).is_file():
-                    yield "error", f"{url.url} does not lie in the package"
-            elif not urlsplit(url.url).netloc and not url.url.startswith("file:"):
-                yield "error", f"{url.url} has no host"
-        if [url.url for url in file.urls] != [url.url for url in ordered(file.urls)]:
+            if reason := _why_unusable(url.url):
+                yield "error", f"{url.url} {reason}"
+            if url.url.startswith("package:") != (url.kind == "package"):
+                yield "error", f"{url.url} is said to be of kind {url.kind!r}"
+        if list(file.urls) != ordered(file.urls):
             yield "error", f"{file.name}: https comes before http, originals before mirrors"
+        if file.urls and all(url.url.startswith("http://") for url in file.urls) and not file.pinned:
+            yield "warning", f"{file.name} comes by http alone, and nothing strong verifies it"
 
 
-def _digests(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _why_unusable(url: str) -> str | None:
+    if url.startswith("package:"):
+        path = url.removeprefix("package:")
+        if reason := why_unsafe(path):
+            return f"is unfit: {reason}"
+        return None if (installed_root() / path).is_file() else "does not lie in the package"
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname and parts.scheme != "file":
+            return "has no host"
+        _ = parts.port  # raises where it is no port
+    except ValueError as error:
+        return f"is malformed: {error}"
+    return None
+
+
+def _digests(card: Card, known: _Known) -> _Found:
     for file in card.files:
         for digests in (file.digests, *(member.digests for member in file.members)):
             try:
@@ -124,50 +161,76 @@ def _digests(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warn
         yield "warning", f"{card.trust}: not every file has a size and a strong digest"
 
 
-def _names(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _names(card: Card, known: _Known) -> _Found:
     targets: list[str] = []
     for file in card.files:
         names = [member.name or member.path for member in file.members] or [file.name]
-        for name in (file.name, *names, *(member.path for member in file.members)):
+        for name in dict.fromkeys([file.name, *names, *(member.path for member in file.members)]):
             if reason := why_unsafe(name):
                 yield "error", f"the file name {name!r} is unfit: {reason}"
         targets += names
         if file.role == "archive" and not file.members and not card.build.needs:
             yield "error", f"{file.name} is an archive of which no member is named"
-    if len({target.casefold() for target in targets}) < len(targets):
-        yield "error", "two of its files would get one name"
+        if file.role != "archive" and file.members:
+            yield "error", f"{file.name} has members and is no archive"
+    if pair := first_collision(targets):
+        yield "error", f"two of its files would be one on some systems: {pair[0]!r} and {pair[1]!r}"
 
 
-def _licence(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
-    if not card.licence:
+def _licence(card: Card, known: _Known) -> _Found:
+    if "licence" not in known.raw:
         yield "error", "its licence is missing; say 'unknown' where nobody states one"
     elif card.licence == "unknown":
         yield "warning", "nobody states a licence for its weights"
 
 
-def _preprocessing(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
-    if card.task != "classification":
-        return
-    if not card.inputs:
+def _preprocessing(card: Card, known: _Known) -> _Found:
+    if len({one.name for one in card.inputs}) < len(card.inputs):
+        yield "error", "two of its inputs have one name"
+    if card.task == "classification" and not card.inputs:
         yield "error", "a classifier needs an input"
     for one in card.inputs:
-        if one.preprocess is None:
+        if one.preprocess is not None:
+            for level, text in _pixels(one, one.preprocess, card):
+                yield level, f"input {one.name!r}: {text}"
+        elif card.task == "classification":
             yield "error", f"input {one.name!r} does not say how a picture becomes it"
-            continue
-        if one.colour is None:
-            yield "error", f"input {one.name!r} does not say the order of its colours"
-        how = one.preprocess
-        channels = one.shape[-1] if one.shape else None
-        for what, values in (("mean", how.mean), ("std", how.std)):
-            if values is not None and channels is not None and len(values) not in (1, channels):
-                yield "error", f"input {one.name!r}: {what} has {len(values)} values for {channels} channels"
-        if how.size is not None and None not in one.shape[:2] and tuple(how.size) != tuple(one.shape[:2]):
-            yield "error", f"input {one.name!r} is {one.shape[:2]}, its pictures become {how.size}"
-        if how.mean_file is not None and how.mean_file not in [file.name for file in card.files if file.role == "mean"]:
-            yield "error", f"no file of the card is the mean image {how.mean_file!r}"
 
 
-def _labels(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _pixels(one: Input, how: Preprocessing, card: Card) -> _Found:
+    """What a card leaves out its family says; what it says must fit together."""
+    if one.colour is None:
+        yield "error", "does not say the order of its colours"
+    channels = one.shape[-1] if one.shape else None
+    for what, values in (("mean", how.mean), ("std", how.std)):
+        if values is not None and channels is not None and len(values) not in (1, channels):
+            yield "error", f"{what} has {len(values)} values for {channels} channels"
+    if how.size is None and None in one.shape[:2]:
+        yield "error", "neither its shape nor its preprocessing says how large a picture is"
+    elif how.size is not None and None not in one.shape[:2] and how.size != one.shape[:2]:
+        yield "error", f"takes {_by(one.shape[:2])}, and its pictures become {_by(how.size)}"
+    if how.resize is not None and how.resize_side is not None:
+        yield "error", "a picture is resized to a size or by its shorter side, not both"
+    if how.resize is not None and how.resize[0] != how.resize[1]:
+        yield "error", f"the resize before a central crop is to a square, not to {_by(how.resize)}"
+    before = min(how.resize) if how.resize is not None else how.resize_side
+    if before is not None and how.size is not None and before < max(how.size):
+        yield "error", f"a crop of {_by(how.size)} does not fit into a side of {before}"
+    if how.mean_file is not None and how.mean_file not in _files_of(card, "mean"):
+        yield "error", f"no file of the card is the mean image {how.mean_file!r}"
+
+
+def _by(shape: Sequence[int | None]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _files_of(card: Card, role: str) -> set[str]:
+    """Names, in the model's folder, of the files that play a role."""
+    plain = {file.name for file in card.files if file.role == role and not file.members}
+    return plain | {member.name or member.path for file in card.files for member in file.members if member.role == role}
+
+
+def _labels(card: Card, known: _Known) -> _Found:
     if card.task == "classification" and not card.outputs:
         yield "error", "a classifier needs an output"
     labels = card.labels
@@ -176,17 +239,25 @@ def _labels(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warni
         if card.task == "classification":
             yield "warning", "does not say what its classes are called"
         return
+    if not labels.dataset and not labels.names and not labels.file:
+        yield "error", "labels need a dataset, names or a file"
     if labels.count is not None and width is not None and labels.count != width:
         yield "error", f"labels for {labels.count} outputs, and the network has {width}"
     if labels.names is not None and width is not None and len(labels.names) + labels.offset != width:
         yield "error", f"{len(labels.names)} names and an offset of {labels.offset} for {width} outputs"
     if labels.dataset == "imagenet" and width is not None and width != 1000 + labels.offset:
         yield "error", f"ImageNet's 1000 names and an offset of {labels.offset} for {width} outputs"
-    if labels.file is not None and labels.file not in [file.name for file in card.files if file.role == "labels"]:
+    if labels.file is not None and labels.file not in _files_of(card, "labels"):
         yield "error", f"no file of the card is the list of labels {labels.file!r}"
 
 
-def _build(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _taps(card: Card, known: _Known) -> _Found:
+    for tap in card.taps:
+        if tap != tap.strip():
+            yield "error", f"the tap {tap!r} begins or ends with a space"
+
+
+def _build(card: Card, known: _Known) -> _Found:
     for kind, name, existing in (
         ("network", card.build.network, known.networks),
         ("converter", card.build.converter, known.converters),
@@ -202,12 +273,25 @@ def _build(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warnin
         yield "error", "says neither network nor converter"
 
 
-def _accuracy(card: Card, known: _Known) -> Iterator[tuple[Literal["error", "warning"], str]]:
+def _accuracy(card: Card, known: _Known) -> _Found:
     found = card.accuracy
-    if found is not None and found.top1 is None and found.top5 is None and not found.metrics:
+    if found is None:
+        return
+    if found.top1 is None and found.top5 is None and not found.metrics:
         yield "error", "its accuracy holds no figure"
-    if found is not None and found.top1 is not None and found.top5 is not None and found.top1 > found.top5:
+    if found.top1 is not None and found.top5 is not None and found.top1 > found.top5:
         yield "error", f"top-1 {found.top1} is above top-5 {found.top5}"
 
 
-_RULES: tuple[_Rule, ...] = (_urls, _digests, _names, _licence, _preprocessing, _labels, _build, _accuracy)
+_RULES: tuple[_Rule, ...] = (
+    _aliases,
+    _urls,
+    _digests,
+    _names,
+    _licence,
+    _preprocessing,
+    _labels,
+    _taps,
+    _build,
+    _accuracy,
+)

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 
-from modelzoo.errors import RegistryFormatError
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -90,17 +88,8 @@ def _build(registry: Registry) -> dict[str, Summary]:
 
         validate_registry({"schema_version": 1, "models": models}, where=registry.location)
     made: dict[str, Summary] = {}
-    owner = dict.fromkeys(models, "card")
     for name, raw in models.items():
         card = Card.from_dict(name, raw)
-        for alias in card.aliases:
-            if alias in owner:
-                raise RegistryFormatError(
-                    f"{registry.location}: card {name!r} has an alias that is already taken.",
-                    received=alias,
-                    hint="names and aliases are unique in a registry.",
-                )
-            owner[alias] = "alias"
         made[name] = Summary(
             card.title,
             card.task,
@@ -123,6 +112,6 @@ def _decode(data: bytes | None) -> dict[str, Summary] | None:
         parsed = json.loads(data)
         if parsed["format"] != INDEX_FORMAT:
             return None
-        return {name: Summary(*row[:-1], aliases=tuple(row[-1])) for name, row in parsed["models"].items()}
+        return {name: Summary(*[*row[:-1], tuple(row[-1])]) for name, row in parsed["models"].items()}
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None

@@ -279,7 +279,10 @@ def _open(location: str, *, refresh: bool, offline: bool | None) -> list[Registr
         return [Registry(location, "url", fetch_registry(location, refresh=refresh, offline=offline))]
     path = os.path.expanduser(location)  # noqa: PTH111
     if os.path.isdir(path):  # noqa: PTH112
-        inside = sorted(entry for entry in os.listdir(path) if entry.endswith(".json"))  # noqa: PTH208
+        try:
+            inside = sorted(entry for entry in os.listdir(path) if entry.endswith(".json"))  # noqa: PTH208
+        except OSError as error:
+            raise RegistryError(f"A registry folder cannot be read: {error.strerror}.", received=location) from None
         if not inside:
             raise RegistryError("A registry folder holds no .json file.", received=location)
         return [Registry(one, "file", _read(one)) for one in (os.path.join(path, name) for name in inside)]  # noqa: PTH118
@@ -294,8 +297,9 @@ def _read(path: str) -> bytes:
         raise RegistryError(
             "There is no such registry.", received=path, hint="give a JSON file, a folder of them, or an http(s) URL."
         ) from None
-    except OSError as error:
-        raise RegistryError(f"A registry cannot be read: {error.strerror}.", received=path) from None
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        reason = getattr(error, "strerror", None) or error
+        raise RegistryError(f"A registry cannot be read: {reason}.", received=path) from None
 
 
 def _parse(registry: Registry) -> dict[str, Any]:
@@ -303,7 +307,7 @@ def _parse(registry: Registry) -> dict[str, Any]:
     try:
         # The built-in file is checked for doubled names by the tests; the hook would triple the time to parse it.
         hook = None if registry.kind == "builtin" else _refuse_doubles
-        parsed = json.loads(registry.data, object_pairs_hook=hook)
+        parsed = json.loads(registry.data, object_pairs_hook=hook, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RegistryFormatError(f"{where} is not a JSON registry: {error}.") from None
     if not isinstance(parsed, dict):
@@ -334,6 +338,10 @@ def check_version(version: Any, where: str) -> None:
         received=f"schema_version {version!r}",
         hint="update modelzoo." if newer else f'put "schema_version": {SCHEMA_VERSION} into the file.',
     )
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number in JSON")
 
 
 def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

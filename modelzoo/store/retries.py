@@ -6,7 +6,7 @@ import random
 import time
 
 
-class TransferFailed(Exception):  # noqa: N818
+class TransferFailed(Exception):
     """One attempt at one URL failed. It never leaves the store.
 
     Attributes:

@@ -153,7 +153,7 @@ def test_real_h5_files_equal_what_h5py_reads():
     compared = 0
     for path in files:
         with open_checkpoint(path) as checkpoint, h5py.File(path) as file:
-            root = file["model_weights"] if "model_weights" in file else file
+            root = file.get("model_weights", file)
             for name, array in checkpoint.items():
                 np.testing.assert_array_equal(array, root[name][()])
                 compared += 1

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import io
 import json
+import os
 import socket
 import sys
 import tarfile
@@ -52,9 +54,7 @@ def one_of(cls: type[errors.ModelzooError]) -> errors.ModelzooError:
     return cls("Something happened.", hint="do this")
 
 
-CLASSES = [
-    cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.ModelzooError)
-]
+CLASSES = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, errors.ModelzooError)]
 
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
@@ -93,6 +93,15 @@ def test_the_traceback_of_what_nobody_foresaw_can_be_had(monkeypatch: pytest.Mon
 def test_an_interrupt(failing, error: BaseException) -> None:
     ran = failing(error)
     assert (ran.code, ran.out, ran.err) == (130, "", "Interrupted.\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "name"),
+    [(errno.ENOSPC, "DiskFullError"), (errno.EROFS, "ReadOnlyError"), (errno.EACCES, "ReadOnlyError")],
+)
+def test_what_the_system_refuses_without_anybody_having_caught_it(failing, number: int, name: str) -> None:
+    ran = failing(OSError(number, os.strerror(number), "/some/file"), "--json")
+    assert (ran.code, ran.json["error"], ran.json["received"]) == (10, name, "/some/file")
 
 
 def test_causes_and_attempts_are_listed_and_the_hint_comes_last(failing) -> None:

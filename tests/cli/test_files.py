@@ -79,9 +79,7 @@ def test_one_failure_of_several_does_not_keep_the_others(run: Run, tiny: Tiny, t
     assert shown.out.startswith("tiny_v1  was in the cache")
 
 
-def test_an_unknown_name_among_several_is_said_before_anything_is_fetched(
-    run: Run, tiny: Tiny, tmp_path: Path
-) -> None:
+def test_an_unknown_name_among_several_is_said_before_anything_is_fetched(run: Run, tiny: Tiny, tmp_path: Path) -> None:
     assert run("fetch", "tiny_v1", "tinny_v1", "--registry", tiny.registry).code == 3
     assert not (tmp_path / "cache" / "models").exists()
 
@@ -189,7 +187,9 @@ def test_sizes_as_people_write_them(text: str, value: int) -> None:
     assert Size().convert(text, None, None) == value
 
 
-@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("5m", 300), ("12h", 43200), ("30d", 2592000), ("1w", 604800)])
+@pytest.mark.parametrize(
+    ("text", "value"), [("90s", 90), ("5m", 300), ("12h", 43200), ("30d", 2592000), ("1w", 604800)]
+)
 def test_spans_of_time_as_people_write_them(text: str, value: float) -> None:
     from modelzoo.cli.cache import Duration
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import click
 import pytest
@@ -104,3 +105,11 @@ def test_a_mistake_under_json_is_a_document_too(run: Run) -> None:
     assert ran.err == ""
     assert ran.json["error"] == "UsageError"
     assert "--licence" in ran.json["hint"]
+
+
+def test_the_document_of_the_command_line_names_every_verb_and_every_exit_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    for name in ALL_VERBS:
+        assert f"### `modelzoo {name}" in text
+    for code, meaning in EXIT_CODES:
+        assert f"| {code} | {meaning}" in text

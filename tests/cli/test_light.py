@@ -49,6 +49,7 @@ print(*sys.modules, sep="\\n", file=sys.stderr)
         "classify --help",
         "features --help",
         "demo --help",
+        "convert --help",
     ],
 )
 def test_light_verbs_import_nothing_heavy(words: str) -> None:

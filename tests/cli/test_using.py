@@ -49,8 +49,15 @@ def test_classify_takes_folders_and_weights_of_ones_own(run: Run, tiny: Tiny, ph
     assert not (tmp_path / "cache" / "models").exists(), "weights of one's own need no download"
 
 
+@pytest.fixture(scope="module")
+def extractor(tiny: Tiny):
+    return modelzoo.load_pretrained(
+        "tiny_v1", features=["Mixed_3c"], pooling="avg", weights=tiny.checkpoint, registries=[tiny.registry]
+    )
+
+
 @pytest.mark.parametrize("ending", [".npz", ".npy", ".parquet"])
-def test_features_writes_what_python_gives(run: Run, tiny: Tiny, photos: Path, ending: str) -> None:
+def test_features_writes_what_python_gives(run: Run, tiny: Tiny, extractor, photos: Path, ending: str) -> None:
     out = Path(f"out{ending}")
     ran = run(
         *("features", "tiny_v1", photos, "-o", out, "--tap", "Mixed_3c", "--pooling", "avg"),
@@ -59,9 +66,6 @@ def test_features_writes_what_python_gives(run: Run, tiny: Tiny, photos: Path, e
     assert ran.code == 0, ran.err
     assert ran.json["taps"] == {"Mixed_3c": [3, 60]}
     assert ran.json["size"] == out.stat().st_size
-    extractor = modelzoo.load_pretrained(
-        "tiny_v1", features=["Mixed_3c"], pooling="avg", registries=[tiny.registry]
-    )
     expected = extractor([photos / name for name in ("a.png", "b.png", "c.png")])["Mixed_3c"]
     np.testing.assert_allclose(read(out, "Mixed_3c"), expected, rtol=1e-6)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipes.inception_v1_scenes import ARCHIVE, MEMBER, Settings, batches, lit, moved
+from recipes.inception_v1_scenes import ARCHIVE, HELD_OUT_SEED, MEMBER, Settings, batches, lit, moved, pack
 from recipes.scenes import CLASSES, scene
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,6 +64,20 @@ def test_batches_are_the_same_every_time_and_carry_the_right_labels() -> None:
     seen = np.concatenate([y.argmax(-1) for _, y in first[:2]])
     assert sorted(seen) == list(range(len(CLASSES))), "one round shows every picture once"
     assert not (first[0][0] == first[2][0]).all()
+
+
+def test_held_out_seeds_are_none_of_the_training() -> None:
+    assert Settings().pictures <= HELD_OUT_SEED
+
+
+def test_archives_do_not_depend_on_who_packs_them_and_when(tmp_path: Path) -> None:
+    for folder, mtime in (("a", 1), ("b", 10**9)):
+        (tmp_path / folder).mkdir()
+        file = tmp_path / folder / "x.ckpt"
+        file.write_bytes(b"numbers" * 100)
+        os.utime(file, (mtime, mtime))
+        pack(file, tmp_path / f"{folder}.tar.gz")
+    assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
-"""The drawn pictures, and the bundled checkpoint that was trained on them."""
+"""Drawn scenes: the same everywhere, one for every class and style, and the held-out style is held out."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -11,80 +10,57 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-import modelzoo as mz
-from recipes.inception_v1_scenes import HELD_OUT_SEED, NAME, SAMPLE, Settings, accuracy, pack, run
 from recipes.scenes import CLASSES, HELD_OUT_STYLE, scene
 
-BUNDLED = Path(mz.__file__).parent / "bundled"
+ROOT = Path(__file__).resolve().parents[2]
+STYLES = range(HELD_OUT_STYLE + 1)
+
+#: Class, seed, size and style of a few pictures: every class, every style.
+FEW = [(name, 10 * number, 40 + 8 * (number % 3), number % 4) for number, name in enumerate(CLASSES)]
+
+DIGESTS = """
+from tests.recipes.test_scenes import FEW, digest
+print("\\n".join(digest(*one) for one in FEW))
+"""
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    return mz.load_pretrained(NAME, cache=tmp_path_factory.mktemp("cache"), offline=True)
+def digest(name: str, seed: int, size: int, style: int | None) -> str:
+    return hashlib.sha256(scene(name, seed, size, style=style).tobytes()).hexdigest()
+
+
+def test_another_process_draws_the_same_pictures() -> None:
+    environment = os.environ | {"PYTHONHASHSEED": "7", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", DIGESTS], capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [digest(*one) for one in FEW]
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_class_draws_in_every_style(name: str, style: int) -> None:
+    picture = scene(name, 3, 64, style=style)
+    assert (picture.dtype, picture.shape) == (np.uint8, (64, 64, 3))
+    assert picture.std() > 5, "the picture is blank"
+    others = [scene(name, 3, 64, style=other) for other in STYLES if other != style]
+    assert all((picture != other).any() for other in others), "two styles draw the same picture"
+    assert (picture != scene(name, 4, 64, style=style)).any(), "two seeds draw the same picture"
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_every_class_draws_in_every_style(name):
-    pictures = [scene(name, 5, 64, style=style) for style in range(HELD_OUT_STYLE + 1)]
-    assert all(picture.shape == (64, 64, 3) and picture.dtype == np.uint8 for picture in pictures)
-    assert len({picture.tobytes() for picture in pictures}) == len(pictures)
+def test_without_a_style_the_seed_chooses_one_and_never_the_held_out_one(name: str) -> None:
+    chosen = set()
+    for seed in range(12):
+        picture = scene(name, seed, 32)
+        chosen |= {style for style in STYLES if (scene(name, seed, 32, style=style) == picture).all()}
+    assert len(chosen) >= 2
+    assert HELD_OUT_STYLE not in chosen
 
 
-def test_a_seed_draws_the_same_in_every_process():
-    code = """
-import hashlib
-from recipes.scenes import CLASSES, scene
-print(hashlib.sha256(b"".join(scene(name, 3, 48).tobytes() for name in CLASSES)).hexdigest())
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[2]
-    )
-    here = hashlib.sha256(b"".join(scene(name, 3, 48).tobytes() for name in CLASSES)).hexdigest()
-    assert done.stdout.strip() == here
-
-
-def test_the_bundle_is_small():
-    assert sum(path.stat().st_size for path in BUNDLED.iterdir()) <= 3 * 2**20
-
-
-def test_the_card_names_the_classes_of_the_recipe():
-    card = mz.info(NAME)
-    assert card.labels is not None and card.labels.names == CLASSES
-    assert card.trust == "pinned"
-
-
-def test_it_classifies_about_as_well_as_its_card_says(model):
-    stated = mz.info(NAME).accuracy
-    assert stated is not None and stated.top1 is not None
-    measured = accuracy(model, Settings(held_out=10), None)
-    assert measured >= stated.top1 - 3
-
-
-def test_it_knows_the_picture_of_the_demo(model):
-    picture = BUNDLED / "demo.png"
-    label, probability, _ = model.decode(model(model.preprocess(picture)), top=1)[0][0]
-    assert label == SAMPLE[0]
-    assert probability > 0.5
-
-
-def test_held_out_seeds_are_none_of_training():
-    assert Settings().pictures <= HELD_OUT_SEED
-
-
-def test_archives_do_not_depend_on_who_packs_them_and_when(tmp_path):
-    for folder, mtime in (("a", 1), ("b", 10**9)):
-        (tmp_path / folder).mkdir()
-        file = tmp_path / folder / "x.ckpt"
-        file.write_bytes(b"numbers" * 100)
-        os.utime(file, (mtime, mtime))
-        pack(file, tmp_path / f"{folder}.tar.gz")
-    assert (tmp_path / "a.tar.gz").read_bytes() == (tmp_path / "b.tar.gz").read_bytes()
-
-
-@pytest.mark.slow
-def test_the_recipe_runs_from_drawing_to_card(tmp_path):
-    settings = Settings(pictures=6, held_out=1, drawn=64, size=64, width=0.125, epochs=2, batch=16)
-    numbers = run(settings, tmp_path / "out", tmp_path / "work")
-    assert json.loads(json.dumps(numbers))["archive"]["size"] == (tmp_path / "out" / f"{NAME}.tar.gz").stat().st_size
-    assert 0 <= numbers["top1"] <= 100
+@pytest.mark.parametrize("name", ["cat", "sailing boat"])
+def test_a_seed_shows_the_same_scene_at_every_size(name: str) -> None:
+    for seed in range(4):
+        small = scene(name, seed, 64).astype(float)
+        large = np.asarray(Image.fromarray(scene(name, seed, 256)).reduce(4), float)
+        assert np.corrcoef(small.ravel(), large.ravel())[0, 1] > 0.8, seed

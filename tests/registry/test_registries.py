@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
+import os
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelzoo import errors
-from modelzoo.registry import info, list_models, load_registries, validate_card, validate_registry
+from modelzoo.registry import cache, card_sources, info, list_models, load_registries, validate_registry
 from modelzoo.registry.loading import Registry, split_locations
+from modelzoo.store import Store
+from modelzoo.store.paths import cache_root
 
 CARD = {"title": "Mine", "task": "embedding", "framework": "onnx", "licence": "MIT"}
 
@@ -50,9 +54,45 @@ def test_the_environment_variable_adds_registries(tmp_path, monkeypatch):
     assert "mine" in list_models()
 
 
-def test_the_variable_mixes_urls_and_paths():
-    value = "http://host:8080/a.json:/home/b,https://h/c.json"
-    assert split_locations(value) == ["http://host:8080/a.json", "/home/b", "https://h/c.json"]
+@pytest.mark.skipif(os.pathsep != ":", reason="POSIX separates paths by a colon")
+@pytest.mark.parametrize(
+    "value,locations",
+    [
+        ("", []),
+        (":,: ,", []),
+        ("a.json", ["a.json"]),
+        ("/a:/b,/c", ["/a", "/b", "/c"]),
+        (
+            "http://host:8080/a.json:/home/b,https://h/c.json",
+            ["http://host:8080/a.json", "/home/b", "https://h/c.json"],
+        ),
+        ("https://h:/b", ["https://h", "/b"]),
+        ("HTTP://[::1]:80/a.json:b", ["HTTP://[::1]:80/a.json", "b"]),
+        ("https://h/a%3Ab.json", ["https://h/a%3Ab.json"]),
+    ],
+)
+def test_the_variable_mixes_urls_and_paths(value, locations):
+    assert split_locations(value) == locations
+
+
+def test_what_is_given_goes_before_the_variable(tmp_path, monkeypatch):
+    given = registry(tmp_path / "given.json", {"mine": {**CARD, "title": "Given"}})
+    monkeypatch.setenv("MODELZOO_REGISTRY", registry(tmp_path / "variable.json"))
+    assert info("mine", registries=[given]).title == "Given"
+    assert [one.kind for one in load_registries([given]).registries] == ["file", "file", "builtin"]
+    assert [one.location for one in load_registries([given], environment=False, builtin=False).registries] == [given]
+
+
+def test_an_alias_of_an_earlier_registry_hides_too_and_is_reported(tmp_path, caplog):
+    first = registry(tmp_path / "first.json", {"mine": {**CARD, "aliases": ["theirs"]}})
+    later = registry(tmp_path / "later.json", {"theirs": CARD, "other": CARD})
+    with caplog.at_level(logging.WARNING, "modelzoo"):
+        found = load_registries([first, later], builtin=False)
+    assert [(one.name, one.by.location, one.of.location) for one in found.hidden] == [("theirs", first, later)]
+    assert "theirs" in caplog.text
+    assert found.names() == ["mine", "other"]
+    assert found.card("theirs").name == "mine"
+    assert found.registry_of("other").location == later
 
 
 def test_aliases_and_namespaces_name_a_card(tmp_path):
@@ -85,7 +125,20 @@ def test_a_minor_version_with_new_fields_is_read_and_the_fields_are_kept(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", '{"schema_version": 1}', '{"schema_version": 1, "models": []}', "\x00\xff", "[" * 9999]
+    "text",
+    [
+        "",
+        "{",
+        "[]",
+        "3",
+        '{"schema_version": 1}',
+        '{"schema_version": 1, "models": []}',
+        '{"schema_version": 1, "models": {"a": 3}}',
+        '{"schema_version": 1, "models": {}, "more": NaN}',
+        '{"schema_version": 1, "models": {}, "more": -Infinity}',
+        "\x00\xff",
+        "[" * 9999,
+    ],
 )
 def test_what_is_no_registry_is_refused(tmp_path, text):
     own = tmp_path / "own.json"
@@ -102,35 +155,18 @@ def test_a_name_twice_in_one_file_is_refused(tmp_path):
     assert "twice" in str(caught.value)
 
 
+@pytest.mark.parametrize("location", ["a\x00b", "http://[bad/x", "~nobody-at-all/x.json"])
+def test_a_location_that_cannot_be_is_our_own_error(location):
+    with pytest.raises(errors.RegistryError) as caught:
+        list_models(registries=[location])
+    assert caught.value.received
+
+
 def test_missing_files_and_empty_folders_are_said(tmp_path):
     with pytest.raises(errors.RegistryError):
         list_models(registries=[str(tmp_path / "nothing.json")])
     with pytest.raises(errors.RegistryError):
         list_models(registries=[str(tmp_path)])
-
-
-@pytest.mark.parametrize(
-    "change,field",
-    [
-        ({"title": 3}, "title"),
-        ({"files": [{"name": "f", "role": "wieghts"}]}, "files[0].role"),
-        ({"files": [{"name": "f", "role": "weights", "urls": [{"url": "ftp://h/f"}]}]}, "files[0].urls[0].url"),
-        ({"inputs": [{"name": "x", "shape": ["a"]}]}, "inputs[0].shape[0]"),
-        ({"build": {"network": "a", "converter": "b"}}, "build"),
-        ({"aliases": ["A B"]}, "aliases[0]"),
-    ],
-)
-def test_an_error_names_the_card_and_the_field(change, field):
-    with pytest.raises(errors.RegistryFormatError) as caught:
-        validate_card("mine", {**CARD, **change})
-    assert "'mine'" in caught.value.what
-    assert field in caught.value.what
-
-
-def test_a_slip_of_the_pen_gets_the_right_word():
-    with pytest.raises(errors.RegistryFormatError) as caught:
-        validate_card("mine", {**CARD, "files": [{"name": "f", "role": "wieghts"}]})
-    assert "weights" in (caught.value.hint or "")
 
 
 def test_an_unknown_name_gets_the_nearest():
@@ -149,8 +185,44 @@ def test_the_filters_of_list():
     assert set(list_models(framework="caffe")) & set(list_models(framework="onnx")) == set()
     assert "inception_v1" in list_models(licence="apache*", task="classification", framework="tf*")
     assert list_models("no-such-*") == []
-    assert list_models(cached=True) == []
-    assert list_models(cached=False) == list_models()
+    assert "inception_v1" in list_models("GOOGLENET-V1*")  # an alias, in any case
+    loaded = load_registries()
+    licences = {info(name, registries=loaded).licence for name in list_models(licence="apache*", registries=loaded)}
+    assert licences == {"Apache-2.0"}
+
+
+def test_cached_means_complete_in_the_cache(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"abc")
+    file = {
+        "name": "a.bin",
+        "role": "weights",
+        "urls": [{"url": (tmp_path / "a.bin").as_uri()}],
+        "size": 3,
+        "digests": {"sha256": hashlib.sha256(b"abc").hexdigest()},
+    }
+    own = registry(tmp_path / "own.json", {"held": {**CARD, "files": [file]}, "not-held": {**CARD, "files": [file]}})
+    assert list_models(cached=True, registries=[own]) == []
+    Store().fetch("held", card_sources(info("held", registries=[own])))
+    assert list_models(cached=True, registries=[own]) == ["held"]
+    assert "held" not in list_models(cached=False, registries=[own])
+    assert "not-held" in list_models("*held", cached=False, registries=[own])
+
+
+def test_a_card_gives_its_files_in_the_best_order(tmp_path):
+    urls = [
+        {"url": "http://h/f", "kind": "original"},
+        {"url": "https://m/f", "kind": "mirror"},
+        {"url": "https://h/f"},
+        {"url": "package:modelzoo/f", "kind": "package"},
+    ]
+    files = [
+        {"name": "f", "role": "weights", "urls": urls},
+        {"name": "top", "role": "weights", "optional": True},
+    ]
+    card = info("mine", registries=[registry(tmp_path / "own.json", {"mine": {**CARD, "files": files}})])
+    (source,) = card_sources(card)
+    assert source.urls == ("package:modelzoo/f", "https://h/f", "https://m/f", "http://h/f")
+    assert [one.name for one in card_sources(card, optional=True)] == ["f", "top"]
 
 
 def test_the_index_is_rebuilt_when_the_registry_changes_or_the_index_is_damaged(tmp_path):
@@ -159,9 +231,24 @@ def test_the_index_is_rebuilt_when_the_registry_changes_or_the_index_is_damaged(
     assert "mine" in list_models(registries=[str(own)])
     registry(own, {"yours": CARD})
     assert "yours" in list_models(registries=[str(own)])
-    for index in (tmp_path / "cache" / "registry" / "index").iterdir():
-        index.write_bytes(b'{"format": 1, "models": {"x": [1]}}')
-    assert "yours" in list_models(registries=[str(own)])
+    for damage in (b'{"format": 1, "models": {"x": [1]}}', b"", b"\xff", b"[]", b'{"format": 999, "models": {}}'):
+        for index in (tmp_path / "cache" / "registry" / "index").iterdir():
+            index.write_bytes(damage)
+        assert "yours" in list_models(registries=[str(own)])
+
+
+def test_small_files_lie_where_the_store_lies(tmp_path, monkeypatch):
+    for variables in (
+        {"MODELZOO_CACHE": str(tmp_path)},
+        {"XDG_CACHE_HOME": str(tmp_path)},
+        {"XDG_CACHE_HOME": "x"},
+        {},
+    ):
+        for name in ("MODELZOO_CACHE", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        assert cache.folder() == str(cache_root())
 
 
 def test_listing_works_where_the_cache_cannot_be_written(tmp_path, monkeypatch):
@@ -186,7 +273,19 @@ def test_any_card_is_taken_or_refused_by_our_own_error(change, name):
         validate_registry({"schema_version": 1, "models": {name: card}})
     except errors.RegistryError:
         return
-    Registry("x", "file", json.dumps({"schema_version": 1, "models": {name: card}}).encode()).card(name).as_dict()
+    data = json.dumps({"schema_version": 1, "models": {name: card}}).encode()
+    assert Registry("x", "file", data).card(name).as_dict() == card
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text(alphabet="htps:/.,[]@%a1 \x00\n", max_size=24))
+def test_any_value_of_the_variable_is_split_and_any_location_is_refused_by_our_own_error(value):
+    for location in split_locations(value):
+        assert location.strip() == location
+        try:
+            load_registries([location], offline=True, builtin=False)
+        except (errors.RegistryError, errors.OfflineError):
+            pass
 
 
 @settings(max_examples=150, deadline=None)

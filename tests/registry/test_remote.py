@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import ssl
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from modelzoo import errors
-from modelzoo.registry import info, list_models
+from modelzoo.registry import info, list_models, remote
 
 CARD = {"title": "Mine", "task": "embedding", "framework": "onnx", "licence": "MIT"}
 
@@ -22,6 +26,10 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         self.body = json.dumps({"schema_version": 1, "models": {"mine": CARD}}).encode()
         self.status = 200
+        self.etag = True
+        self.gzip = False
+        self.promised = 0  # bytes more than are sent
+        self.location: str | None = None
         self.log = []
         super().__init__(("127.0.0.1", 0), Handler)
 
@@ -34,14 +42,23 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self):
-        tag = f'"{hash(self.server.body)}"'
+        server = self.server
+        tag, date = f'"{hash(server.body)}"', "Wed, 21 Oct 2015 07:28:00 GMT"
         given = self.headers.get("If-None-Match")
-        status = 304 if self.server.status == 200 and given == tag else self.server.status
-        self.server.log.append((status, given))
+        same = given == tag if server.etag else self.headers.get("If-Modified-Since") == date
+        status = 304 if server.status == 200 and same else server.status
+        if server.location is not None:
+            status = 302
+        server.log.append((status, given))
         self.send_response(status)
-        self.send_header("ETag", tag)
-        body = self.server.body if status == 200 else b""
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header(*(("ETag", tag) if server.etag else ("Last-Modified", date)))
+        if status == 302:
+            self.send_header("Location", server.location or "")
+        body = server.body if status == 200 else b""
+        if server.gzip:
+            self.send_header("Content-Encoding", "gzip")
+            body = gzip.compress(body)
+        self.send_header("Content-Length", str(len(body) + server.promised))
         self.end_headers()
         self.wfile.write(body)
 
@@ -77,6 +94,21 @@ def test_refresh_asks_conditionally(server):
     assert [status for status, _ in server.log] == [200, 304, 200]
 
 
+def test_a_copy_that_was_damaged_is_fetched_anew(server, tmp_path):
+    list_models(registries=[server.url])
+    (copy,) = (tmp_path / "cache" / "registry" / "url").glob("*.json")
+    copy.write_bytes(copy.read_bytes().replace(b"Mine", b"Evil"))
+    assert info("mine", registries=[server.url]).title == "Mine"
+    assert server.log == [(200, None), (200, None)]
+
+
+def test_without_an_etag_the_date_is_asked_for(server):
+    server.etag = False
+    list_models(registries=[server.url])
+    list_models(registries=[server.url], refresh=True)
+    assert [status for status, _ in server.log] == [200, 304]
+
+
 def test_offline_never_asks(server, monkeypatch):
     monkeypatch.setenv("MODELZOO_OFFLINE", "1")
     with pytest.raises(errors.OfflineError):
@@ -88,9 +120,18 @@ def test_offline_never_asks(server, monkeypatch):
     assert len(server.log) == 1
 
 
+TWICE = {"schema_version": 1, "models": {"a": {**CARD, "aliases": ["b"]}, "b": CARD}}
+MORE = (
+    (200, b'{"schema_version": 2, "models": {}}'),
+    (200, json.dumps(TWICE).encode()),
+    (200, b"\xff" * 99),
+    (500, b""),
+)
+
+
 def test_a_server_that_fails_leaves_the_copy(server, caplog):
     list_models(registries=[server.url])
-    for status, body in ((503, b""), (200, b"<html>"), (200, b'{"schema_version": 1, "models": {"mine": {}}}')):
+    for status, body in ((503, b""), (200, b"<html>"), (200, b'{"schema_version": 1, "models": {"mine": {}}}'), *MORE):
         server.status, server.body = status, body
         assert "mine" in list_models(registries=[server.url], refresh=True)
     assert "the copy in the cache is used" in caplog.text
@@ -101,13 +142,75 @@ def test_a_server_that_fails_leaves_the_copy(server, caplog):
     [
         (404, b"", errors.NetworkError),
         (200, b"<html>", errors.RegistryFormatError),
-        (200, b'{"schema_version": 9, "models": {}}', errors.RegistryError),
+        (200, b'{"schema_version": 9, "models": {}}', errors.RegistryVersionError),
+        (304, b"", errors.NetworkError),
     ],
 )
 def test_without_a_copy_the_failure_is_said(server, status, body, error):
     server.status, server.body = status, body
-    with pytest.raises(error):
+    for _ in range(2):  # nothing of it was kept
+        with pytest.raises(error):
+            list_models(registries=[server.url])
+    assert len(server.log) == 2
+
+
+def test_a_body_that_is_cut_off_is_no_registry(server):
+    server.promised = 10
+    with pytest.raises(errors.NetworkError):
         list_models(registries=[server.url])
+
+
+def test_a_body_without_an_end_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(remote, "_LARGEST", 100)
+    server.body = b" " * 1000 + server.body
+    with pytest.raises(errors.RegistryFormatError, match="has more than"):
+        list_models(registries=[server.url])
+
+
+def test_a_body_that_only_drips_is_given_up(server, monkeypatch):
+    monkeypatch.setattr(remote, "_LONGEST", 0.0)
+    with pytest.raises(errors.NetworkError, match="did not arrive within"):
+        list_models(registries=[server.url])
+
+
+def test_it_may_be_compressed(server):
+    server.gzip = True
+    assert "mine" in list_models(registries=[server.url])
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with the openssl program")
+def test_the_way_does_not_lead_from_https_to_http(server, tmp_path, monkeypatch):
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "certificate.pem")
+    subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    make = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "1",
+    ]
+    subprocess.run([*make, *subject, "-keyout", key, "-out", certificate], check=True, capture_output=True, timeout=60)
+    secure = Server()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    secure.socket = context.wrap_socket(secure.socket, server_side=True)
+    threading.Thread(target=secure.serve_forever, args=(0.01,), daemon=True).start()
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", certificate)
+    try:
+        address = secure.url.replace("http:", "https:")
+        secure.location = server.url
+        with pytest.raises(errors.NetworkError, match="from https to http"):
+            list_models(registries=[address])
+        secure.location = None
+        assert "mine" in list_models(registries=[address])
+    finally:
+        secure.shutdown()
+        secure.server_close()
 
 
 def test_nobody_there_is_a_network_error_without_the_password(server):

@@ -56,11 +56,11 @@ def gemm(
 
 
 @stock("MatMul")
-def matmul(at: Node, a: Any, b: Any) -> Result:
+def matmul(at: Node, a: Any, b: Any, bias: Any = None) -> Result:
     if isinstance(a, Held) and isinstance(b, np.ndarray):
         if b.ndim != 2 or a.rank < 2 or a.dtype not in _FLOATS or a.shape[-1] != b.shape[0]:
             return None
-        return _dense(at, a, b, None)
+        return _dense(at, a, b, bias)
     if not (isinstance(a, Held) and isinstance(b, Held)) or min(a.rank, b.rank) < 2 or a.dtype not in _FLOATS:
         return None
     return Held.of(keras.ops.matmul(at.source(a), at.source(b)))

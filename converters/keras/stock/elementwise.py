@@ -138,26 +138,36 @@ def _with_constant(
     if any(size not in (1, have) for size, have in zip(array.shape, held.tensor.shape, strict=True)):
         return None  # the constant makes the value larger
     if constant.size > _CONSTANT_LIMIT:
-        return _scaled(at, name, held, array) if name == "Mul" or (name == "Div" and first) else None
+        return _learned(at, name, held, array, first=first)
     tensor = function(held.tensor, array) if first else function(array, held.tensor)
     return same(held, tensor, nonnegative=nonnegative)
 
 
-def _scaled(at: Node, name: str, held: Held, array: np.ndarray) -> Result:
-    """Multiplication by a trained factor: an EinsumDense that sums over nothing."""
-    if array.shape[0] != 1:
+def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool) -> Result:
+    """Arithmetic with a large constant: a factor and a summand, weights of an EinsumDense that sums over nothing."""
+    if array.shape[0] != 1 or name == "Pow" or (name in ("Sub", "Div") and not first):
         return None
     letters = "abcdefgh"[: held.rank]
     kept = [axis for axis in range(1, held.rank) if array.shape[axis] != 1]
-    kernel = "".join(letters[axis] for axis in kept)
-    factor = array.reshape([array.shape[axis] for axis in kept])
+    if any(held.tensor.shape[axis] is None for axis in kept):
+        return None
+    names = "".join(letters[axis] for axis in kept)
+    numbers = array.reshape([array.shape[axis] for axis in kept])
+    adds = name in ("Add", "Sub")
+    factor = np.ones_like(numbers) if adds else 1 / numbers if name == "Div" else numbers
     layer = at.layer(
         keras.layers.EinsumDense,
-        f"{letters},{kernel}->{letters}",
-        output_shape=held.tensor.shape[1:],
-        bias_axes=None,
+        f"{letters},{names}->{letters}",
+        output_shape=tuple(held.tensor.shape[1:]),
+        bias_axes=names if adds else None,
+        dtype=held.dtype,
     )
-    return same(held, at.apply(layer, held.tensor, kernel=1 / factor if name == "Div" else factor))
+    summand = None
+    if adds:
+        # The bias has the sizes of the axes it names, and 1 for those behind the first of them.
+        signed = -numbers if name == "Sub" else numbers
+        summand = signed.reshape([array.shape[axis] for axis in range(kept[0], held.rank)])
+    return same(held, at.apply(layer, held.tensor, kernel=factor, bias=summand))
 
 
 def _register_binary(name: str) -> None:

@@ -95,10 +95,36 @@ def average_pool(
     if window.plain or (window.same and not count_include_pad):
         padding = "valid" if window.plain else "same"
         return at.as_last(_pool(at, kind, tensor, kernel_shape, window, padding), nonnegative=x.nonnegative)
-    if not count_include_pad or not window.exact or ceil_mode:
+    if not window.exact or ceil_mode:
         return None
-    tensor = zero_padded(at, tensor, window.begin, window.end)
-    return at.as_last(_pool(at, kind, tensor, kernel_shape, window, "valid"), nonnegative=x.nonnegative)
+    tensor = _pool(at, kind, zero_padded(at, tensor, window.begin, window.end), kernel_shape, window, "valid")
+    if count_include_pad:
+        return at.as_last(tensor, nonnegative=x.nonnegative)
+    return _recounted(at, x, tensor, window)
+
+
+def _recounted(at: Node, x: Held, tensor: Any, window: Window) -> Result:
+    """Means that counted the padding, times (cells of the window) / (cells inside): a constant map of its size."""
+    factors = []
+    for axis, size in enumerate(window.sizes):
+        if size is None:
+            return None
+        starts = np.arange(tensor.shape[axis + 1]) * window.strides[axis] - window.begin[axis]
+        inside = np.minimum(starts + window.kernel[axis], size) - np.maximum(starts, 0)
+        factors.append(window.kernel[axis] / inside)
+    letters = "bcd"[: len(factors)]
+    whole = factors[0]
+    for factor in factors[1:]:
+        whole = np.multiply.outer(whole, factor)
+    layer = at.layer(
+        keras.layers.EinsumDense,
+        f"a{letters}z,{letters}->a{letters}z",
+        output_shape=tuple(tensor.shape[1:]),
+        trainable=False,
+        dtype=x.dtype,
+    )
+    made = at.apply(layer, tensor, kernel=whole.astype("float32" if x.dtype == "bfloat16" else x.dtype))
+    return at.as_last(made, nonnegative=x.nonnegative)
 
 
 @stock("GlobalAveragePool")

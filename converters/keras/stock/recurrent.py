@@ -34,7 +34,9 @@ def _plain(activations: list[str] | None, usual: list[str], directions: int) -> 
     return activations is None or [name.lower() for name in activations] == [n.lower() for n in usual] * directions
 
 
-def _one(at: Node, kind: str, x: Any, w: Any, r: Any, b: Any, part: str | None, options: dict[str, Any]) -> Any:
+def _one(
+    at: Node, kind: str, x: Any, w: Any, r: Any, b: Any, part: str | None, options: dict[str, Any], states: list[Any]
+) -> Any:
     units = r.shape[-1]
     gates = len(_ORDER[kind])
     width = gates * units
@@ -46,10 +48,10 @@ def _one(at: Node, kind: str, x: Any, w: Any, r: Any, b: Any, part: str | None, 
     layer = at.layer(getattr(keras.layers, kind), units, return_sequences=True, return_state=True, part=part, **options)
     cell = layer.cell
     arrays = {"kernel": _gates(w, kind), "recurrent": _gates(r, kind), "bias": merged}
-    return _called(cell, layer, x, arrays)
+    return _called(cell, layer, x, arrays, states)
 
 
-def _called(cell: Any, layer: Any, x: Any, arrays: dict[str, np.ndarray]) -> Any:
+def _called(cell: Any, layer: Any, x: Any, arrays: dict[str, np.ndarray], states: list[Any]) -> Any:
     from converters.keras.weights import FromArray
 
     stock_ones = {}
@@ -58,37 +60,51 @@ def _called(cell: Any, layer: Any, x: Any, arrays: dict[str, np.ndarray]) -> Any
         stock_ones[attribute] = getattr(cell, attribute)
         setattr(cell, attribute, FromArray(np.ascontiguousarray(array)))
     try:
-        return layer(x)
+        return layer(x, initial_state=states) if states else layer(x)
     finally:
         for attribute, initializer in stock_ones.items():
             setattr(cell, attribute, initializer)
 
 
 def _recurrent(
-    at: Node, kind: str, x: Held, arrays: tuple[Any, Any, Any], direction: str, layout: int, options: dict[str, Any]
+    at: Node,
+    kind: str,
+    x: Held,
+    arrays: tuple[Any, Any, Any],
+    states: list[Any],
+    direction: str,
+    layout: int,
+    options: dict[str, Any],
 ) -> Result:
     w, r, b = arrays
     if not all(item is None or isinstance(item, np.ndarray) for item in arrays) or w is None or r is None:
         return None
     if x.rank != 3 or x.dtype != "float32" or direction not in ("forward", "reverse", "bidirectional"):
         return None
-    # The states that the layer gives back have no axis of directions; what reads them needs more than this layer.
-    if any(at.used[1:]):
+    fed = [state for state in states if isinstance(state, Held)]
+    if fed and len(fed) < len(states):
         return None
     tensor = _sequences(at, x, layout)
-    outs = []
+    given = [at.source(state) for state in fed]
+    axis = 1 if layout else 0  # of the directions, in the states
+    outs, ends = [], []
     for number in range(w.shape[0]):
         backwards = direction == "reverse" or number == 1
         part = None if w.shape[0] == 1 else ("backward" if backwards else "forward")
+        begin = [keras.ops.take(state, number, axis=axis) for state in given]
         bias = None if b is None else b[number]
-        out, *_ = _one(at, kind, tensor, w[number], r[number], bias, part, {**options, "go_backwards": backwards})
+        out, *end = _one(
+            at, kind, tensor, w[number], r[number], bias, part, {**options, "go_backwards": backwards}, begin
+        )
         if backwards:
             out = keras.ops.flip(out, axis=1)
         outs.append(out)
+        ends.append(end)
+    last = [Held.of(keras.ops.stack([end[k] for end in ends], axis=axis)) for k in range(len(ends[0]))]
     if layout:  # (batch, time, directions, units)
-        return Held.of(keras.ops.stack(outs, axis=2))
+        return (Held.of(keras.ops.stack(outs, axis=2)), *last)
     # ONNX gives (time, directions, batch, units): held as (batch, directions, time, units), nothing is moved.
-    return Held(keras.ops.stack(outs, axis=1), (2, 1, 0, 3))
+    return (Held(keras.ops.stack(outs, axis=1), (2, 1, 0, 3)), *last)
 
 
 @stock("LSTM", since=7)
@@ -113,9 +129,16 @@ def lstm(
     layout: int = 0,
 ) -> Result:
     plain = _plain(activations, ["Sigmoid", "Tanh", "Tanh"], 2 if direction == "bidirectional" else 1)
-    if not plain or clip or input_forget or not _zero(initial_h, initial_c, peepholes) or lengths is not None:
+    if (
+        not plain
+        or clip
+        or input_forget
+        or not _zero(peepholes)
+        or not _states(initial_h, initial_c)
+        or lengths is not None
+    ):
         return None
-    return _recurrent(at, "LSTM", x, (w, r, b), direction, layout, {"unit_forget_bias": False})
+    return _recurrent(at, "LSTM", x, (w, r, b), [initial_h, initial_c], direction, layout, {"unit_forget_bias": False})
 
 
 @stock("GRU", since=7)
@@ -139,10 +162,15 @@ def gru(
 ) -> Result:
     plain = _plain(activations, ["Sigmoid", "Tanh"], 2 if direction == "bidirectional" else 1)
     # Without linear_before_reset Keras has one bias only, and ONNX two that add up differently in the last gate.
-    if not plain or clip or not linear_before_reset or not _zero(initial_h) or lengths is not None:
+    if not plain or clip or not linear_before_reset or not _states(initial_h) or lengths is not None:
         return None
-    return _recurrent(at, "GRU", x, (w, r, b), direction, layout, {"reset_after": True})
+    return _recurrent(at, "GRU", x, (w, r, b), [initial_h], direction, layout, {"reset_after": True})
 
 
 def _zero(*values: Any) -> bool:
     return all(item is None or (isinstance(item, np.ndarray) and not item.any()) for item in values)
+
+
+def _states(*values: Any) -> bool:
+    """Initial states that the layer can take: computed ones, or none."""
+    return all(isinstance(item, Held) for item in values) or _zero(*values)

@@ -49,6 +49,11 @@ def _flattened(at: Node, x: Held) -> Result:
     return Held.of(made, flat=flat, nonnegative=x.nonnegative)
 
 
+@stock("Reshape")
+def reshape_attribute(at: Node, x: Held, *, shape: list[int]) -> Result:
+    return reshape(at, x, np.array(shape))
+
+
 @stock("Reshape", since=5)
 def reshape(at: Node, x: Held, shape: Any, *, allowzero: int = 0) -> Result:
     if isinstance(shape, np.ndarray):
@@ -138,7 +143,7 @@ def _tail(x: Held, target: list[Any], batch: int | None) -> list[int] | None:
     """The sizes behind the batch axis, -1 for one that is open; None where the batch axis does not stay itself."""
     first, rest = target[0], target[1:]
     have = x.shape
-    whole = None if None in have[1:] else math.prod(have[1:])
+    whole = None if None in have[1:] else math.prod(size or 0 for size in have[1:])
     open_ends = [i for i, item in enumerate(rest) if isinstance(item, Unknown) or item == -1]
     if len(open_ends) > 1:
         return None
@@ -176,11 +181,9 @@ def _squeezed(at: Node, x: Held, axes: list[int] | None) -> Result:
     if axes is None or x.flat is not None:
         return None
     gone = {axis % x.rank for axis in axes}
-    if 0 in gone or any(x.shape[axis] != 1 for axis in gone):
+    if x.axes[0] in gone or any(x.shape[axis] != 1 for axis in gone):
         return None
     kept = [axis for axis in x.axes if axis not in gone]
-    if x.axes[0] != 0 or len(kept) < 1:
-        return None
     sizes = [size for size, axis in zip(x.tensor.shape, x.axes, strict=True) if axis not in gone][1:]
     if sum(size is None for size in sizes) > 1:
         return Held.of(keras.ops.squeeze(at.source(x), axis=tuple(sorted(gone))), nonnegative=x.nonnegative)
@@ -254,6 +257,8 @@ def _split(at: Node, x: Held, axis: int, sizes: list[int] | None) -> Result:
         sizes = [chunk] * (count - 1) + [size - chunk * (count - 1)]
     if len(sizes) != count or sizes[-1] <= 0 or len(sizes) > 32:
         return None
+    if count == 1:
+        return same(x, at.layer(keras.layers.Identity)(x.tensor), nonnegative=x.nonnegative)
     borders = [int(border) for border in np.cumsum(sizes)[:-1]]
     parts = keras.ops.split(x.tensor, borders, axis=place)
     return tuple(Held(part, x.axes, nonnegative=x.nonnegative) for part in parts)
@@ -283,6 +288,9 @@ def _sliced(
     for start, end, axis, step in zip(
         starts, ends, axes or range(len(starts)), steps or [1] * len(starts), strict=True
     ):
+        size = x.shape[axis % x.rank]
+        if start == 0 and step == 1 and (end >= 2**31 - 1 or (size is not None and end >= size)):
+            continue  # all of it
         if step <= 0 or axis % x.rank == 0:
             return None
         stop = None if end >= 2**31 - 1 else end
