@@ -14,6 +14,7 @@ __version__ = "0.1.0"
 
 _HOME = {
     "attach": "modelzoo.pretrained",
+    "convert": "converters",
     "errors": "modelzoo.errors",
     "fetch": "modelzoo.pretrained",
     "info": "modelzoo.registry",
@@ -24,6 +25,7 @@ _HOME = {
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 if TYPE_CHECKING:
+    from converters import convert as convert
     from modelzoo import errors as errors
     from modelzoo.pretrained import attach as attach
     from modelzoo.pretrained import fetch as fetch

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("modelzoo")
 
+CONVERTERS = ("onnx",)
+"""The converters that cards may ask for."""
+
 Registries = Sequence[str | PathLike[str]]
 
 
@@ -138,7 +141,7 @@ def load_pretrained(
         "classes": classes,
         "pooling": None if features is not None else pooling,
     }
-    _check_network(card, options)
+    _check_network(card, weights, options)
     path: Path | None
     folder: Path | None = None
     if weights is None:
@@ -189,6 +192,8 @@ def _builder(card: Card) -> Callable[..., keras.Model]:
 
     if card.build.network in NETWORKS:
         return _build_network
+    if card.build.converter in CONVERTERS:
+        return _build_converted
     wanted = card.build.network or card.build.converter
     kind = "network" if card.build.network else "converter"
     raise UnknownNetworkError(
@@ -206,10 +211,12 @@ def _card_shape(card: Card) -> tuple[int | None, ...] | None:
     return (*sides, 3 if channels is None else channels)
 
 
-def _check_network(card: Card, options: Mapping[str, Any]) -> None:
+def _check_network(card: Card, weights: Any, options: Mapping[str, Any]) -> None:
     """Refuse arguments that the card's network cannot take before its files are fetched."""
     from modelzoo import networks
 
+    if card.build.converter in CONVERTERS:
+        _check_converted(card, weights, options)
     if card.build.network in networks.NETWORKS:
         networks.check_arguments(card.build.network, **options, **card.build.args)
 
@@ -235,9 +242,44 @@ def _build_network(card: Card, path: Path | None, **options: Any) -> keras.Model
         return build(arrays)
 
 
+def _build_converted(card: Card, path: Path | None, *, input_shape: Any, **options: Any) -> keras.Model:
+    """A model whose file holds the architecture too; its batch is left open."""
+    from converters.graph import load_graph
+    from converters.keras import to_keras
+
+    assert path is not None  # `_check_converted` refused it
+    graph = load_graph(path)
+    own = [value.name or "" for value in graph.graph.inputs if value.name not in graph.graph.initializers]
+    name = card.inputs[0].name if card.inputs else ""
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    if input_shape is not None and (name in own or len(own) == 1):
+        height, width, channels = input_shape
+        source = (channels, height, width) if card.inputs[0].layout == "NCHW" else (height, width, channels)
+        shapes[name if name in own else own[0]] = (None, *source)
+    return to_keras(graph, inputs=shapes, name=card.name.replace("/", "."))
+
+
+def _check_converted(card: Card, weights: Any, options: Mapping[str, Any]) -> None:
+    """Refuse what a graph that comes whole cannot do."""
+    if weights is None:
+        raise UsageError(
+            f"{card.name!r} is a file that holds architecture and weights together, so there is no network without it.",
+            received="weights=None",
+            hint="leave weights out, or pass the path of such a file",
+        )
+    asked = [key for key in ("classes", "pooling") if options[key] is not None]
+    asked += [] if options["include_top"] else ["include_top"]
+    if asked:
+        raise UsageError(
+            f"{card.name!r} is converted as a whole: where its head begins is not known.",
+            received=", ".join(f"{key}={options[key]!r}" for key in asked),
+            hint="features=[TAP], pooling='avg' gives what a head of your own stands on; modelzoo taps lists the taps",
+        )
+
+
 def weight_file(fetched: Fetched) -> Path:
-    """The path that a checkpoint reader takes: the weights, or the index of a TF checkpoint in several files."""
-    for role in ("index", "weights"):
+    """The path that a reader takes: the weights, the index of a TF checkpoint in several files, or a whole graph."""
+    for role in ("index", "weights", "graph"):
         if role in fetched.files:
             return fetched.files[role]
     raise CheckpointError(

@@ -7,6 +7,7 @@ many steps as the deepest tree has levels end everywhere in a leaf. Nothing loop
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,7 @@ class _Forest:
 
     def leaves(self, x: tf.Tensor) -> tf.Tensor:
         """The leaf of each sample in each tree, (N, T), for x (N, F)."""
-        start = tf.tile(tf.constant(self.roots[None]), tf.stack([tf.shape(x)[0], 1]))
+        start = tf.tile(tf.constant(self.roots[None], tf.int32), tf.stack([tf.shape(x)[0], 1]))
         depth = self.depth
         if depth > _WRITTEN_OUT:
             found = tf.while_loop(lambda _: True, lambda n: (self._step(x, n),), (start,), maximum_iterations=depth)[0]
@@ -77,7 +78,8 @@ class _Forest:
         return start
 
     def _step(self, x: tf.Tensor, nodes: tf.Tensor) -> tf.Tensor:
-        values = tf.gather(x, tf.gather(self.features, nodes), batch_dims=1)
+        features, on_true, on_false = tf.unstack(tf.gather(self._steps, nodes), axis=-1)
+        values = tf.gather(x, features, batch_dims=1)
         splits = tf.cast(tf.gather(self.splits, nodes), x.dtype)
         kinds = np.unique(self.modes)
         modes = tf.gather(self.modes, nodes) if (kinds != _LEAF).sum() > 1 else None
@@ -89,13 +91,18 @@ class _Forest:
             return nodes
         if self.missing_true.any():
             holds |= tf.math.is_nan(values) & tf.gather(self.missing_true, nodes)
-        return tf.where(holds, tf.gather(self.on_true, nodes), tf.gather(self.on_false, nodes))
+        return tf.where(holds, on_true, on_false)
+
+    @cached_property
+    def _steps(self) -> np.ndarray:
+        """Feature and children of each node in one table, (nodes, 3), so that one gather finds them."""
+        return np.stack([self.features, self.on_true, self.on_false], 1).astype(np.int32)
 
     def _is_member(self, values: tf.Tensor, nodes: tf.Tensor) -> tf.Tensor:
         assert self.members is not None
         listed, pairs = self.members
         place = positions_in(values, listed)
-        return (place >= 0) & (positions_in(nodes * len(listed) + place, pairs) >= 0)
+        return (place >= 0) & (positions_in(tf.cast(nodes, tf.int64) * len(listed) + place, pairs) >= 0)
 
     def totals(self, x: tf.Tensor, count: int, aggregate: str) -> tf.Tensor:
         """The aggregated weights for each target, (N, count); 0 for one that no leaf speaks of."""
@@ -264,10 +271,11 @@ def tree_ensemble_classifier(
     splits = _numbers(nodes_values, nodes_values_as_tensor)
     base = _numbers(base_values, base_values_as_tensor)
     classes = len(classlabels_strings or classlabels_int64s or [])
-    if classes == 2 and len(set(class_ids)) == 1 and base.size < 2:
+    if classes == 2 and len(set(class_ids)) == 1:
         # Only the second class is spoken of. Weights without a negative one are its chances, else 0 is the border.
         forest = _by_names(nodes, class_treeids, class_nodeids, [0] * len(class_ids), weights, splits)
-        score = _with_base(forest.totals(with_rows(x), 1, "SUM"), base)
+        own = base[class_ids[0] :][:1] if base.size == 2 else base
+        score = _with_base(forest.totals(with_rows(x), 1, "SUM"), own)
         signed = bool((weights < 0).any()) or post_transform not in ("NONE", "PROBIT")
         index = tf.cast(score[:, 0] > (0.0 if signed else 0.5), tf.int64)
         made = two_classes(score, post_transform, signed=signed)

@@ -1,7 +1,6 @@
 """Imports every family of operators, which fills the table."""
 
 import importlib
-import importlib.util
 
 #: One module a family.
 FAMILIES = (
@@ -46,5 +45,4 @@ FAMILIES = (
 )
 
 for _family in FAMILIES:
-    if importlib.util.find_spec(f"converters.function.{_family}"):
-        importlib.import_module(f"converters.function.{_family}")
+    importlib.import_module(f"converters.function.{_family}")

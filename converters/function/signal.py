@@ -37,9 +37,8 @@ def _fitted(x: tf.Tensor, length: Any) -> tf.Tensor:
 def _complex(x: tf.Tensor) -> tf.Tensor:
     """(..., 1 or 2) real and imaginary parts -> complex (...)."""
     wide = tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
-    if x.shape[-1] == 1:
-        return tf.complex(wide[..., 0], tf.zeros_like(wide[..., 0]))
-    return tf.complex(wide[..., 0], wide[..., 1])
+    # The sum is zero where there is no imaginary part, which with an open size only run time can tell.
+    return tf.complex(wide[..., 0], tf.reduce_sum(wide[..., 1:], -1))
 
 
 def _parts(x: tf.Tensor) -> tf.Tensor:
@@ -124,7 +123,7 @@ def stft(
     frames = tf.gather(signal, places, axis=1)  # (N, frames, length, 1 or 2)
     if window is not None:
         frames *= window[:, None]
-    half = bool(onesided) and signal.shape[-1] == 1
+    half = bool(onesided) and signal.shape[-1] != 2
     return _dft(frames, None, 2, False, half)
 
 

@@ -30,7 +30,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "demo": ("modelzoo.cli.demo:demo", "Fetch, restore, look inside and classify; all without network."),
         "classify": ("modelzoo.cli.classify:classify", "Say what is in pictures."),
         "features": ("modelzoo.cli.features:features", "Write the features of pictures to a file."),
-        "convert": ("modelzoo.cli.convert:convert", "Turn an ONNX model into Keras, a SavedModel or checked ONNX."),
+        "convert": ("modelzoo.cli.convert:convert", "Convert an ONNX model to Keras, a SavedModel or checked ONNX."),
     },
     "Files": {
         "fetch": ("modelzoo.cli.fetch:fetch", "Download and verify the files of models."),

@@ -21,14 +21,17 @@ __all__ = ["sides", "taps"]
 def taps(ctx: click.Context, name: str, inner: bool) -> None:
     """List the taps of model NAME: name, shape (height x width x channels), stride in input pixels, channels.
 
-    The network is built without its weights, so nothing is fetched. What is listed goes after `--tap` of
-    `modelzoo features`, and into `load_pretrained(NAME, features=[...])`.
+    A network of modelzoo's own is built without its weights; a converted one is fetched first. What is listed goes
+    after `--tap` of `modelzoo features`, and into `load_pretrained(NAME, features=[...])`.
     """
     from modelzoo.pretrained import load_pretrained
+    from modelzoo.registry import info
 
     settings = current(ctx)
     report = settings.reporter
-    model: Any = load_pretrained(name, weights=None, registries=settings.registries)
+    # A network of ours is known without its weights; a converted one is what its file says.
+    whole = info(name, registries=settings.registries).build.converter is not None
+    model: Any = load_pretrained(name, weights="card" if whole else None, registries=settings.registries)
     from modelzoo.features import describe_taps
 
     chosen = {tap: value for tap, value in model.taps.items() if inner or value.end_point}

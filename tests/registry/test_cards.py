@@ -18,7 +18,7 @@ from modelzoo.registry.card import DEEPEST
 from modelzoo.registry.loading import builtin_registry
 
 MODELS = builtin_registry().models
-CONVERTERS: tuple[str, ...] = ()
+CONVERTERS = ("onnx",)
 
 
 @pytest.mark.parametrize("name", MODELS)

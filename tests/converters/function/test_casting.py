@@ -30,7 +30,9 @@ def cast(array: Any, dtype: Any, *options: Any) -> np.ndarray:
 
     traced = tf.function(body, autograph=False)(as_tensor(array))
     result = as_numpy(eager)
-    np.testing.assert_array_equal(as_numpy(Narrow(traced, kept[-1]) if kept[-1] else traced), result)
+    again = as_numpy(Narrow(traced, kept[-1]) if kept[-1] else traced)
+    plain = np.float64 if again.dtype in NARROW else again.dtype  # NumPy cannot compare NaN of narrow types
+    np.testing.assert_array_equal(again.astype(plain), result.astype(plain))
     return result
 
 

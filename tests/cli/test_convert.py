@@ -1,0 +1,74 @@
+"""`modelzoo convert`: what it writes, what it says, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from modelzoo.cli.root import root
+from tests.converters.keras.networks import small_convnet
+
+
+@pytest.fixture
+def source(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(small_convnet().SerializeToString())
+    return tmp_path / "net.onnx"
+
+
+def modelzoo(*words) -> int:
+    with pytest.raises(SystemExit) as stop:
+        root.main([str(word) for word in words])
+    return int(stop.value.code or 0)
+
+
+def test_to_keras_with_a_report(source, tmp_path, capsys):
+    out, report = tmp_path / "net.keras", tmp_path / "parity.html"
+    assert modelzoo("convert", source, "-o", out, "--verify", "--report", report) == 0
+    said = capsys.readouterr().out
+    assert str(out) in said and "channels last" in said and "within 0.0001" in said
+    assert out.is_file() and "<svg" in report.read_text()
+
+
+def test_json_says_layouts_and_parity(source, tmp_path, capsys):
+    out = tmp_path / "net.keras"
+    words = ("--json", "convert", source, "-o", out, "--verify", "--data-format", "source")
+    assert modelzoo(*words, "--inputs", "x=?,3,32,32") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["stock_only"] is True
+    assert document["layouts"] == {"x": "source", "y": "source"}
+    assert document["parity"]["passed"] is True
+
+
+def test_to_savedmodel_and_to_onnx(source, tmp_path):
+    assert modelzoo("-q", "convert", source, "--to", "savedmodel", "-o", tmp_path / "saved") == 0
+    assert (tmp_path / "saved" / "saved_model.pb").is_file()
+    assert modelzoo("-q", "convert", source, "--to", "onnx", "-o", tmp_path / "again.onnx") == 0
+    assert (tmp_path / "again.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    "words,code",
+    [
+        (("-o", "net.keras", "--verify", "--rtol", "0"), 1),
+        (("-o", "net.h5"), 2),
+        (("-o", "net.keras", "--inputs", "x:3"), 2),
+        (("-o", "net.keras", "--inputs", "z=1,3,32,32"), 15),
+        (("-o", "net.keras", "--outputs", "nothing"), 3),
+        (("-o", "net.keras", "--report", "x.html"), 2),
+    ],
+)
+def test_exit_codes(source, tmp_path, monkeypatch, words, code):
+    monkeypatch.chdir(tmp_path)
+    assert modelzoo("-q", "convert", source, *words) == code
+    if code != 1:
+        assert not (tmp_path / "net.keras").exists()
+
+
+def test_files_that_are_no_model(tmp_path, capsys):
+    assert modelzoo("convert", tmp_path / "nothing.onnx", "-o", tmp_path / "x.keras") == 13
+    (tmp_path / "broken.onnx").write_bytes(small_convnet().SerializeToString()[:900])
+    assert modelzoo("convert", tmp_path / "broken.onnx", "-o", tmp_path / "x.keras") in (13, 17)
+    assert modelzoo("convert", "deploy.prototxt", "x.caffemodel", "-o", tmp_path / "x.keras") == 17
+    assert "Traceback" not in capsys.readouterr().err
+    assert not list(tmp_path.glob("x.*"))
