@@ -77,6 +77,8 @@ def _gemm(
     if c is not None and beta != 0.0:
         if beta != 1.0:
             c *= tf.cast(beta, c.dtype)
+        if c.shape.rank == 2 and c.shape[0] == 1:
+            c = tf.reshape(c, (-1,))  # behind a transposed matrix TensorFlow's fused kernel fails on a row
         if c.shape.rank == 1 and c.shape[0] is not None and c.shape[0] == product.shape[-1]:
             product = tf.nn.bias_add(product, c)  # TensorFlow fuses this with the product
         else:

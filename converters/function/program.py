@@ -72,6 +72,8 @@ class GraphFunction(tf.Module):
         self.optional_names: tuple[str, ...] = tuple(name for name in self._inputs if name not in required)
         self.output_names: tuple[str, ...] = tuple(chosen)
 
+    # Nothing in the operators is for AutoGraph to rewrite: it would only make tracing slower.
+    @tf.autograph.experimental.do_not_convert
     def __call__(self, inputs: Mapping[str, Any] | None = None, /) -> dict[str, Any]:
         """Compute the outputs.
 

@@ -34,17 +34,25 @@ class Method:
 
 @dataclass(frozen=True)
 class _Axis:
-    """One axis: sizes before and after, the scale, and start and end of the region of interest (ints or tensors)."""
+    """One axis, in numbers or tensors.
+
+    Attributes:
+        size, result: sizes before and after.
+        scale: how much longer it gets.
+        length: size after, before it was rounded down to `result`.
+        start, end: the region of interest, 0 to 1.
+    """
 
     size: Any
     result: Any
     scale: Any
+    length: Any
     start: Any = 0.0
     end: Any = 1.0
 
     @property
     def known(self) -> bool:
-        numbers = (self.size, self.result, self.scale, self.start, self.end)
+        numbers = (self.size, self.result, self.scale, self.length, self.start, self.end)
         return not any(isinstance(number, tf.Tensor) for number in numbers)
 
 
@@ -55,21 +63,22 @@ def _f64(value: Any) -> tf.Tensor:
 def _places(axis: _Axis, method: Method) -> tf.Tensor:
     """The place of each output cell on the input's axis."""
     at = tf.range(_f64(axis.result))
-    scale, size = _f64(axis.scale), _f64(axis.size)
-    length = scale * size
+    # Sizes are multiplied before they are divided: places halfway between two cells come out exactly so.
+    size, length = _f64(axis.size), _f64(axis.length)
+    centred = (at + 0.5) * size / length - 0.5
     way = method.transformation
     if way == "half_pixel":
-        return (at + 0.5) / scale - 0.5
+        return centred
     if way == "tf_half_pixel_for_nn":  # of opset 11 only
-        return (at + 0.5) / scale
+        return centred + 0.5
     if way == "asymmetric":
-        return at / scale
+        return at * size / length
     if way == "pytorch_half_pixel":
-        return tf.where(length > 1, (at + 0.5) / scale - 0.5, tf.zeros_like(at) - 0.5)
+        return tf.where(length > 1, centred, tf.zeros_like(at) - 0.5)
     if way == "half_pixel_symmetric":
-        return size / 2 * (1 - _f64(axis.result) / length) + (at + 0.5) / scale - 0.5
+        return size / 2 * (1 - _f64(axis.result) / length) + centred
     single = tf.equal(length, 1)
-    span = tf.where(single, 1.0, length - 1)
+    span = tf.where(single, tf.ones_like(length), length - 1)
     if way == "align_corners":
         return tf.where(single, tf.zeros_like(at), at * (size - 1) / span)
     if way == "tf_crop_and_resize":
@@ -104,10 +113,10 @@ def _neighbours(axis: _Axis, method: Method) -> tuple[tf.Tensor, tf.Tensor | Non
     weights = _kernel(tf.abs(distance), method)
     cells = tf.cast(base, tf.int64)[:, None] + tf.cast(steps, tf.int64)[None, :]
     if method.exclude_outside:
-        weights = tf.where((cells < 0) | (cells > top), 0.0, weights)
+        weights = tf.where((cells < 0) | (cells > top), tf.zeros_like(weights), weights)
     if method.exclude_outside or method.antialias:
         total = tf.reduce_sum(weights, 1, True)
-        weights = weights / tf.where(tf.equal(total, 0), 1.0, total)
+        weights = weights / tf.where(tf.equal(total, 0), tf.ones_like(total), total)
     return tf.clip_by_value(cells, 0, top), weights, outside
 
 
@@ -211,7 +220,8 @@ def _scaled(x: tf.Tensor, scales: Any, method: Method) -> tf.Tensor:
     axes = {}
     for i, size in enumerate(_sizes(x)):
         scale = _number(scales, i, float)
-        axes[i] = _Axis(size, _floor(_product(size, scale)), scale)
+        length = _product(size, scale)
+        axes[i] = _Axis(size, _floor(length), scale, length)
     return resize_axes(x, _changed(axes, method), method)
 
 
@@ -281,18 +291,18 @@ def resize(
         start = _number(roi, i, float) if crop and not _absent(roi) else 0.0
         end = _number(roi, len(chosen) + i, float) if crop and not _absent(roi) else 1.0
         if _absent(sizes):
+            # The region of interest is not in the size, whatever the text says: no runtime has it there.
             scale = _number(scales, i, float)
-            span = _f64(end) - _f64(start) if isinstance(start, tf.Tensor) else end - start
-            result = _floor(_product(_product(have[axis], span), scale))
+            length = _product(have[axis], scale)
+            result = _floor(length)
         elif common is None:
             result = _number(sizes, i, int)
-            scale = _quotient(result, have[axis])
+            result = tf.cast(result, tf.int32) if isinstance(result, tf.Tensor) else result
+            scale, length = _quotient(result, have[axis]), result
         else:
-            scale = common
-            result = _floor(_product(have[axis], common) + 0.5)
-        if isinstance(result, tf.Tensor):
-            result = tf.cast(result, tf.int32)
-        made[axis] = _Axis(have[axis], result, scale, start, end)
+            scale, length = common, _product(have[axis], common)
+            result = _floor(length + 0.5)
+        made[axis] = _Axis(have[axis], result, scale, length, start, end)
     return resize_axes(x, _changed(made, method), method)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from converters.function.table import Tensor, op
+from converters.function.table import Static, Tensor, op
 from converters.function.values import shape_of
 from converters.function.wider import cast_back
 
@@ -22,6 +22,11 @@ def _sizes(x: tf.Tensor) -> list[Any]:
     """Sizes of the spatial axes of (N, C, spatial...)."""
     shape = tf.shape(x)
     return [shape[i] if x.shape[i] is None else x.shape[i] for i in range(2, x.shape.rank)]
+
+
+def _sizes64(*sizes: Any) -> tf.Tensor:
+    """A vector of int64 made of ints and scalars."""
+    return tf.stack([tf.cast(size, tf.int64) for size in sizes])
 
 
 def _zeros_outside(cells: tf.Tensor, size: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -140,6 +145,24 @@ def grid_sample(
     return cast_back(tf.ensure_shape(made, [*x.shape[:2], *grid.shape[1:-1]]), x)
 
 
+@op("AffineGrid", since=20)
+def affine_grid(theta: Tensor, size: Static, *, align_corners: int = 0) -> Tensor:
+    wide = tf.float64 if theta.dtype == tf.float64 else tf.float32
+    rank = size.shape[0] - 2
+    lines = []
+    for axis in range(rank):
+        count = tf.cast(size[2 + axis], tf.int32)
+        length, cells = tf.cast(count, wide), tf.cast(tf.range(count), wide)
+        line = 2 * cells / (length - 1) - 1 if align_corners else (2 * cells + 1) / length - 1
+        lines.append(line)
+    # Homogeneous coordinates (places, rank + 1); the last axis comes first.
+    mesh = tf.meshgrid(*lines, indexing="ij")[::-1]
+    places = tf.stack([*(tf.reshape(item, (-1,)) for item in mesh), tf.ones_like(tf.reshape(mesh[0], (-1,)))], 1)
+    made = tf.matmul(places, tf.cast(theta, wide), transpose_b=True)
+    shape = tf.stack([tf.shape(theta)[0], *(tf.cast(size[2 + axis], tf.int32) for axis in range(rank)), rank])
+    return cast_back(tf.reshape(made, shape), theta)
+
+
 @op("DeformConv", since=19)
 def deform_conv(
     x: Tensor,
@@ -166,7 +189,7 @@ def deform_conv(
     outs = shape_of(offset)[2:]
     batch, channels = shape_of(x)[0], x.shape[1]
     # (N, groups, taps, axes, out...): where each tap of each window looks, for each group of channels.
-    shifts = tf.reshape(tf.cast(offset, wide), tf.concat([[batch, offset_group, count, rank], outs], 0))
+    shifts = tf.reshape(tf.cast(offset, wide), tf.concat([_sizes64(batch, offset_group, count, rank), outs], 0))
     places = []
     for axis in range(rank):
         tap = tf.range(taps[axis]) * spread[axis]
@@ -177,16 +200,16 @@ def deform_conv(
         place = shifts[:, :, :, axis] + tf.cast(tap + out, wide)
         places.append(tf.reshape(place, tf.stack([batch * offset_group, -1])))
     shape = shape_of(x)
-    parts = tf.reshape(image, tf.concat([[batch * offset_group, channels // offset_group], shape[2:]], 0))
+    parts = tf.reshape(image, tf.concat([_sizes64(batch * offset_group, channels // offset_group), shape[2:]], 0))
     seen = sample_linear(parts, places)
-    cells = tf.concat([[batch, offset_group, channels // offset_group, count], [tf.reduce_prod(outs)]], 0)
+    cells = tf.concat([_sizes64(batch, offset_group, channels // offset_group, count), [tf.reduce_prod(outs)]], 0)
     seen = tf.reshape(seen, cells)
     if mask is not None:
         weight = tf.reshape(tf.cast(mask, wide), tf.stack([batch, offset_group, 1, count, -1]))
         seen *= weight
     seen = tf.reshape(seen, tf.stack([batch, group, channels // group * count, -1]))
     kernel = tf.reshape(tf.cast(w, wide), (group, w.shape[0] // group, -1))
-    made = tf.reshape(tf.matmul(kernel, seen), tf.concat([[batch, w.shape[0]], outs], 0))
+    made = tf.reshape(tf.matmul(kernel, seen), tf.concat([_sizes64(batch, w.shape[0]), outs], 0))
     made = tf.ensure_shape(made, [x.shape[0], w.shape[0], *offset.shape[2:]])
     if b is not None:
         made += tf.reshape(tf.cast(b, wide), (-1, *[1] * rank))

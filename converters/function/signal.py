@@ -165,9 +165,10 @@ def mel_weight_matrix(
     cells = tf.floor((length + 1) * centres / rate)
     left, middle, right = cells[:-2], cells[1:-1], cells[2:]
     at = tf.range(bins)[:, None]
-    rising = tf.where((at >= left) & (at <= middle), tf.math.divide_no_nan(at - left, middle - left), 0.0)
-    rising = tf.where(tf.equal(left, middle) & tf.equal(at, middle), 1.0, rising)
-    falling = tf.where((at >= middle) & (at < right), tf.math.divide_no_nan(right - at, right - middle), 0.0)
+    zero, one = tf.zeros((), tf.float64), tf.ones((), tf.float64)
+    rising = tf.where((at >= left) & (at <= middle), tf.math.divide_no_nan(at - left, middle - left), zero)
+    rising = tf.where(tf.equal(left, middle) & tf.equal(at, middle), one, rising)
+    falling = tf.where((at >= middle) & (at < right), tf.math.divide_no_nan(right - at, right - middle), zero)
     made = tf.where(at <= middle, rising, falling)
     return tf.cast(made, tf_dtype(element_dtype(output_datatype)))
 

@@ -136,14 +136,16 @@ def pad(
         if known and before == after == 0:
             continue
         size = dimensions(data)[place]
+        size = tf.cast(size, tf.int64)
         cells = tf.range(-before, size + after)
         if mode == "edge":
             cells = tf.clip_by_value(cells, 0, size - 1)
         elif mode == "wrap":
             cells = tf.math.floormod(cells, size)
         elif mode == "reflect":
-            way = tf.math.floormod(cells, tf.maximum(2 * (size - 1), 1))
-            cells = tf.minimum(way, 2 * (size - 1) - way)
+            turn = 2 * (size - 1)
+            way = tf.math.floormod(cells, tf.maximum(turn, 1))
+            cells = tf.minimum(way, turn - way)
         else:
             raise ValueError(f"unknown mode {mode!r}; Pad knows constant, reflect, edge and wrap")
         data = tf.gather(data, cells, axis=place)

@@ -31,7 +31,9 @@ def taps(ctx: click.Context, name: str, inner: bool) -> None:
     report = settings.reporter
     # A network of ours is known without its weights; a converted one is what its file says.
     whole = info(name, registries=settings.registries).build.converter is not None
-    model: Any = load_pretrained(name, weights="card" if whole else None, registries=settings.registries)
+    model: Any = load_pretrained(
+        name, weights="card" if whole else None, registries=settings.registries, progress=report.progress
+    )
     from modelzoo.features import describe_taps
 
     chosen = {tap: value for tap, value in model.taps.items() if inner or value.end_point}

@@ -20,9 +20,12 @@ def find(layout: Layout, digests: Mapping[str, str]) -> Iterator[Path]:
         if algorithm not in digests:
             continue
         place = layout.blob(algorithm, digests[algorithm])
-        for path in (place, _target(layout, place)):
-            if path is not None and is_plain(path):
-                yield path
+        if is_plain(place):
+            yield place
+        # Looked up only now: another process notes where the bytes lie before it drops the blob.
+        target = _target(layout, place)
+        if target is not None and is_plain(target):
+            yield target
 
 
 def publish(layout: Layout, digests: Mapping[str, str]) -> Path:

@@ -53,7 +53,7 @@ def test_writing_twice_gives_the_same_bytes_and_big_tables_have_several_blocks(t
 
 def test_a_type_that_v1_cannot_hold_is_refused_and_nothing_is_left(tmp_path):
     with pytest.raises(errors.ArrayError):
-        write_v1(tmp_path / "x", {"a": np.zeros(2, np.float16)})
+        write_v1(tmp_path / "x", {"a": np.zeros(2, "datetime64[s]")})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -238,7 +238,7 @@ def test_h5_that_reaches_elsewhere_is_refused(tmp_path, trick):
 def test_an_h5_shape_that_the_file_cannot_hold_is_refused(tmp_path):
     with h5py.File(tmp_path / "x.h5", "w") as file:
         file.create_dataset("a", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024))
-    with pytest.raises(errors.CheckpointFormatError):
+    with pytest.raises(errors.CheckpointError):
         open_checkpoint(tmp_path / "x.h5")
 
 

@@ -30,7 +30,8 @@ def test_the_demo_says_what_it_did_and_draws_a_page(run: Run, registry: Path, ti
     lines = ran.out.splitlines()
     steps = [line for line in lines if re.search(r" \d+\.\d\d s$", line)]
     assert [line.split()[0] for line in steps] == STEPS
-    assert f"fetched from {tiny.archive.as_uri()}" in ran.out
+    # A long path is broken over lines, wherever the test's folder lies.
+    assert f"fetchedfrom{tiny.archive.as_uri()}" in re.sub(r"\s+|\d+\.\d\d s$", "", ran.out, flags=re.MULTILINE)
     assert any(line.strip() == str(tmp_path / "cache" / "models" / demo.NAME) for line in lines)
     assert "Mixed_4f: 4 x 4 x 104" in ran.out
     assert len(re.findall(r"^[a-z ]{10} +\d+\.\d%  \w+", ran.out, flags=re.MULTILINE)) == len(NAMES)

@@ -14,7 +14,12 @@ from onnx import helper, numpy_helper
 from converters.function import load
 from converters.function.values import as_numpy
 
-__all__ = ["agrees", "computed", "one_node", "traced"]
+__all__ = ["agrees", "computed", "normal", "one_node", "traced"]
+
+
+def normal(seed: int, *shape: int, dtype: type = np.float32) -> np.ndarray:
+    """Normally distributed numbers, always the same ones for a seed."""
+    return np.asarray(np.random.default_rng(seed).standard_normal(shape), dtype)
 
 
 def one_node(
@@ -92,6 +97,7 @@ def agrees(
     **attributes: Any,
 ) -> None:
     """Assert that onnxruntime, the eager function and the traced one give the same."""
+    inputs = [None if item is None else np.asarray(item) for item in inputs]
     model = one_node(operator, inputs, opset, outputs=outputs, constant=constant, **attributes)
     expected = _runtime(model, inputs)
     for way in (computed, traced):

@@ -81,9 +81,7 @@ def test_doubles_are_rounded_once():
 )
 def test_powers_of_two_round_by_their_mode(mode, expected):
     numbers = np.array([1.0, 1.25, 1.5, 2.5, 3.0, 0.0], np.float32)
-    np.testing.assert_array_equal(
-        cast(numbers, ml_dtypes.float8_e8m0fnu, True, mode).astype(np.float64), expected
-    )
+    np.testing.assert_array_equal(cast(numbers, ml_dtypes.float8_e8m0fnu, True, mode).astype(np.float64), expected)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from converters.function import load
 from converters.function.values import as_numpy
+from modelzoo.errors import InvalidGraphError
 
 
 def node_model(operator: str, x: np.ndarray, outputs: str, *, version: int = 3, **attributes: Any) -> onnx.ModelProto:
@@ -373,3 +374,72 @@ def _map_model(operator: str, key: int, **attributes: Any) -> onnx.ModelProto:
     graph = helper.make_graph([node], "g", [helper.make_value_info("x", kind)], [onnx.ValueInfoProto(name="y0")])
     versions = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 17)]
     return helper.make_model(graph, opset_imports=versions, ir_version=8)
+
+
+def test_a_model_that_ends_in_maps_loads_and_gives_them() -> None:
+    x = np.array([[0.5], [-2.0]], np.float32)
+    nodes = [
+        helper.make_node(
+            "LinearClassifier",
+            ["x"],
+            ["label", "scores"],
+            domain="ai.onnx.ml",
+            coefficients=[1.0, -1.0],
+            intercepts=[0.0, 0.25],
+            classlabels_ints=[3, 4],
+            post_transform="SOFTMAX",
+        ),
+        helper.make_node("ZipMap", ["scores"], ["maps"], domain="ai.onnx.ml", classlabels_int64s=[3, 4]),
+    ]
+    value = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+    outputs = [
+        helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+        helper.make_value_info("maps", helper.make_sequence_type_proto(value)),
+    ]
+    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 1])]
+    versions = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 17)]
+    model = helper.make_model(helper.make_graph(nodes, "g", inputs, outputs), opset_imports=versions, ir_version=8)
+    labels, maps = by_runtime(model, x)
+    made = load(model)({"x": x})
+    assert as_numpy(made["label"]).tolist() == labels.tolist()
+    for got, wanted in zip(made["maps"], maps, strict=True):
+        assert got.keys() == wanted.keys()
+        assert [float(got[key]) for key in wanted] == pytest.approx(list(wanted.values()), rel=1e-6)
+
+
+def test_features_are_picked_and_joined() -> None:
+    x = np.arange(12, dtype=np.float32).reshape(3, 4)
+    node = helper.make_node("ArrayFeatureExtractor", ["x", "i"], ["picked"], domain="ai.onnx.ml")
+    joined = helper.make_node("FeatureVectorizer", ["picked", "x"], ["y"], domain="ai.onnx.ml", inputdimensions=[2, 3])
+    info = helper.make_tensor_value_info("x", TensorProto.FLOAT, [None, 4])
+    held = [onnx.numpy_helper.from_array(np.array([3, 0]), "i")]
+    graph = helper.make_graph([node, joined], "g", [info], [onnx.ValueInfoProto(name="y")], held)
+    versions = [helper.make_opsetid("ai.onnx.ml", 3), helper.make_opsetid("", 17)]
+    model = helper.make_model(graph, opset_imports=versions, ir_version=8)
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("y", TensorProto.FLOAT, [None, None]))
+    (expected,) = by_runtime(model, x)
+    for (made,) in both_ways(model, x):
+        np.testing.assert_array_equal(made, expected)
+
+
+def test_two_classes_with_two_base_values_take_that_of_the_class_that_is_weighed() -> None:
+    rng = np.random.default_rng(8)
+    x = samples(rng)
+    trees = random_trees(rng, trees=3, depth=3, features=4, mode="BRANCH_LEQ")
+    weights = leaf_weights(trees, "class", [0], rng.normal(size=500))
+    extra = {"classlabels_int64s": [3, 9], "post_transform": "LOGISTIC"}
+    one = node_model("TreeEnsembleClassifier", x, "if", base_values=[0.5], **trees, **weights, **extra)
+    two = node_model("TreeEnsembleClassifier", x, "if", base_values=[0.5, 7.0], **trees, **weights, **extra)
+    for computed, same in zip(both_ways(two, x), both_ways(one, x), strict=True):
+        np.testing.assert_array_equal(computed[0], same[0])
+        np.testing.assert_array_equal(computed[1], same[1])
+
+
+def test_a_tree_whose_nodes_are_missing_is_named() -> None:
+    rng = np.random.default_rng(9)
+    trees = random_trees(rng, trees=1, depth=2, features=4, mode="BRANCH_LEQ")
+    weights = leaf_weights(trees, "target", [0], rng.normal(size=50))
+    trees["nodes_truenodeids"][0] = 99
+    model = node_model("TreeEnsembleRegressor", samples(rng), "f", n_targets=1, **trees, **weights)
+    with pytest.raises(InvalidGraphError, match="nodes_truenodeids name nodes that do not exist"):
+        load(model)({"x": samples(rng)})
