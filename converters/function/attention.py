@@ -62,7 +62,7 @@ def attention(
         barred = tf.where(allowed, tf.zeros((), q.dtype), tf.constant(-np.inf, q.dtype))
         bias = barred if bias is None else bias + barred
     if scale is None:
-        scale = 1 / float(q.shape[-1]) ** 0.5
+        scale = _root_of_depth(q)
     root = tf.cast(scale**0.5, q.dtype)
     product = _grouped(q * root, k * root, transposed=True)
     capped = softcap * tf.tanh(product / softcap) if softcap else product
@@ -86,6 +86,13 @@ def attention(
     return made, k, v, shown
 
 
+def _root_of_depth(q: tf.Tensor) -> Any:
+    """One over the root of the last axis' size."""
+    if q.shape[-1] is not None:
+        return 1 / float(q.shape[-1]) ** 0.5
+    return tf.math.rsqrt(tf.cast(tf.shape(q)[-1], tf.float32))
+
+
 def _product(a: int | None, b: int | None) -> int | None:
     return None if a is None or b is None else a * b
 
@@ -102,9 +109,9 @@ def _grouped(a: tf.Tensor, b: tf.Tensor, *, transposed: bool) -> tf.Tensor:
     """The product of each head of `a` with its head of `b`, of which there may be fewer: one for several in a row."""
 
     def product(left: tf.Tensor, right: tf.Tensor) -> tf.Tensor:
-        if left.shape[1] == right.shape[1] or right.shape[1] is None:
+        if left.shape[1] == right.shape[1] is not None:
             return tf.matmul(left, right, transpose_b=transposed)
-        shape, heads = shape_of(left), right.shape[1]
+        shape, heads = shape_of(left), shape_of(right)[1]
         # Heads that share keys are rows of one matrix.
         rows = tf.reshape(left, tf.stack([shape[0], heads, -1, shape[3]]))
         made = tf.matmul(rows, right, transpose_b=transposed)
@@ -163,19 +170,20 @@ def linear_attention(
         tf.cast(_heads(item, heads), wide)
         for item, heads in ((query, q_num_heads), (key, kv_num_heads), (value, kv_num_heads))
     )
-    depth, batch = q.shape[-1], shape_of(q)[0]
-    steps = shape_of(q)[2]
+    batch, _, steps, depth = tf.unstack(tf.shape(q))
+    width = tf.shape(v)[-1]
     if past_state is None:
-        state = tf.zeros(tf.stack([batch, kv_num_heads, depth, v.shape[-1]]), wide)
+        state = tf.zeros(tf.stack([batch, kv_num_heads, depth, width]), wide)
     else:
         state = tf.cast(past_state, wide)
-    state = tf.ensure_shape(state, [q.shape[0], kv_num_heads, depth, v.shape[-1]])
-    factor = tf.cast(scale or 1 / float(depth) ** 0.5, wide)
+    sizes = [q.shape[0], kv_num_heads, q.shape[-1], v.shape[-1]]
+    state = tf.ensure_shape(state, sizes)
+    factor = tf.cast(scale or _root_of_depth(q), wide)
     fades = None if decay is None else tf.exp(tf.cast(_heads(decay, kv_num_heads), wide))
     shares = None
     if beta is not None:
         shares = tf.cast(tf.transpose(beta[..., None], (0, 2, 1, 3)), wide)
-    rows = tf.TensorArray(wide, size=tf.cast(steps, tf.int32))
+    rows = tf.TensorArray(wide, size=steps)
 
     def body(step: tf.Tensor, state: tf.Tensor, rows: Any) -> tuple[Any, ...]:
         place = k[:, :, step]
@@ -186,21 +194,22 @@ def linear_attention(
             content = shares[:, :, step] * (content - tf.einsum("bhdm,bhd->bhm", state, place))
         state = state + place[..., None] * content[..., None, :]
         seen = matrix_product(_by_key_head(q[:, :, step], kv_num_heads), state)
-        return step + 1, state, rows.write(step, factor * seen)
+        return step + 1, tf.ensure_shape(state, sizes), rows.write(step, factor * seen)
 
     _, state, rows = tf.while_loop(
-        lambda step, *_: step < tf.cast(steps, tf.int32),
+        lambda step, *_: step < steps,
         body,
         (tf.constant(0), state, rows),
-        maximum_iterations=tf.cast(steps, tf.int32),
+        maximum_iterations=steps,
     )
     # (steps, N, key heads, group, value depth) -> (N, steps, heads * value depth)
     made = tf.transpose(rows.stack(), (1, 0, 2, 3, 4))
-    made = tf.reshape(made, tf.stack([batch, steps, q_num_heads * v.shape[-1]]))
-    made = tf.ensure_shape(made, [*query.shape[:2], q_num_heads * v.shape[-1]])
+    made = tf.reshape(made, tf.stack([batch, steps, q_num_heads * width]))
+    made = tf.ensure_shape(made, [*query.shape[:2], _product(q_num_heads, v.shape[-1])])
     return tf.cast(made, query.dtype), tf.cast(state, query.dtype if past_state is None else past_state.dtype)
 
 
 def _by_key_head(q: tf.Tensor, count: int) -> tf.Tensor:
     """(N, heads, depth) -> (N, key heads, group, depth)."""
-    return tf.reshape(q, tf.stack([shape_of(q)[0], count, q.shape[1] // count, q.shape[2]]))
+    shape = tf.shape(q)
+    return tf.reshape(q, tf.stack([shape[0], count, shape[1] // count, shape[2]]))

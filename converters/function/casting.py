@@ -23,9 +23,7 @@ _INFINITE = np.dtype(ml_dtypes.float8_e5m2)
 _POWERS = np.dtype(ml_dtypes.float8_e8m0fnu)
 _NARROW_BITS = {"int2": 2, "uint2": 2, "int4": 4, "uint4": 4, "float4_e2m1fn": 4}
 #: Narrow floats that hold neither infinities nor NaN: they always saturate.
-_FINITE = tuple(
-    np.dtype(item) for item in (ml_dtypes.float4_e2m1fn, ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn)
-)
+_FINITE = tuple(np.dtype(item) for item in (ml_dtypes.float4_e2m1fn, ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn))
 
 
 @op("Cast")

@@ -14,7 +14,7 @@ from converters.function.linear import exact_float
 from converters.function.table import Static, Tensor, op
 from converters.function.values import known
 from converters.function.wider import HALVES
-from converters.function.windows import Window, first, last, window
+from converters.function.windows import Window, first, last, sizes_of, window
 
 __all__ = ["convolve", "integer_convolution"]
 
@@ -35,7 +35,7 @@ def conv(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Tensor:
-    seen = window(x, kernel_shape or w.shape[2:].as_list(), strides, dilations, pads, auto_pad)
+    seen = window(x, kernel_shape or sizes_of(w, 2), strides, dilations, pads, auto_pad)
     return convolve(x, w, b, seen, group)
 
 
@@ -83,7 +83,7 @@ def _convolve(x: tf.Tensor, w: tf.Tensor, seen: Window, group: int) -> tf.Tensor
     if padding is None or (depthwise and not isinstance(padding, str)):
         x, padding = seen.padded(x), "VALID"
     if depthwise:
-        depth = tf.reshape(w, (group, -1, *seen.kernel))
+        depth = tf.reshape(w, tf.stack([group, -1, *seen.kernel]))
         # (C, multiplier, taps...) -> (taps..., C, multiplier)
         return tf.nn.depthwise_conv2d(
             x, tf.transpose(depth, (2, 3, 0, 1)), (1, *seen.strides, 1), padding, dilations=seen.dilations
@@ -112,6 +112,8 @@ def _spread(kernel: tf.Tensor, dilations: Sequence[int]) -> tf.Tensor:
     for axis, d in enumerate(dilations):
         if d > 1:
             taps = kernel.shape[axis]
+            if taps is None:
+                raise ValueError("the sizes of a dilated kernel must be known while tracing")
             wide = tf.expand_dims(kernel, axis + 1)
             wide = tf.pad(wide, [[0, d - 1] if i == axis + 1 else [0, 0] for i in range(wide.shape.rank)])
             shape = kernel.shape.as_list()
@@ -149,10 +151,10 @@ def conv_transpose(
         steps, spread, extra, wanted = [1, *steps], [1, *spread], [0, *extra], [1, *wanted]
         both = [0, both[0], 0, both[1]]
         rank = 2
-    sizes = [x.shape[i + 2] if x.shape[i + 2] is not None else tf.shape(x)[i + 2] for i in range(rank)]
+    sizes, taps = sizes_of(x, 2), sizes_of(w, 2)
     full, begin, result = [], [], []
     for i, size in enumerate(sizes):
-        extent = (w.shape[i + 2] - 1) * spread[i] + 1
+        extent = (taps[i] - 1) * spread[i] + 1
         whole = (size - 1) * steps[i] + extent
         if wanted[i] is None and auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             wanted[i] = size * steps[i]
@@ -178,15 +180,15 @@ def _scatter(x: tf.Tensor, w: tf.Tensor, steps: list[int], spread: list[int], gr
     direct = _ONEDNN and x.dtype == tf.float32
     if max(spread) > 1 and not direct:
         kernel, spread = _spread(kernel, spread), [1] * rank
-    batch = tf.shape(x)[0]
+    batch, channels = tf.shape(x)[0], sizes_of(w, 1)[0]
     even = len(set(steps)) == 1 and max(spread) == 1
     if rank == 2 and group > 1 and w.shape[1] == 1 and x.shape[-1] == group and even:
         depth = tf.transpose(kernel, (0, 1, 3, 2))
         shape = tf.stack([batch, *full, group])
         return tf.nn.depthwise_conv2d_backprop_input(shape, depth, x, (1, *steps, 1), "VALID")
     if group == 1 or (direct and rank == 2):
-        return _transposed(x, kernel, steps, spread, tf.stack([batch, *full, w.shape[1] * group]))
-    shape = tf.stack([batch, *full, w.shape[1]])
+        return _transposed(x, kernel, steps, spread, tf.stack([batch, *full, channels * group]))
+    shape = tf.stack([batch, *full, channels])
     parts = zip(tf.split(x, group, -1), tf.split(kernel, group, -1), strict=True)
     return tf.concat([_transposed(part, taps, steps, spread, shape) for part, taps in parts], -1)
 
@@ -232,8 +234,7 @@ def conv_integer(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Tensor:
-    taps = list(w.shape[2:]) if isinstance(w, np.ndarray) else w.shape[2:].as_list()
-    seen = window(x, kernel_shape or taps, strides, dilations, pads, auto_pad)
+    seen = window(x, kernel_shape or sizes_of(w, 2), strides, dilations, pads, auto_pad)
     return tf.cast(integer_convolution(x, w, x_zero_point, w_zero_point, seen, group), tf.int32)
 
 
@@ -266,3 +267,22 @@ def integer_convolution(
     if x_zero is not None:
         image -= tf.reshape(tf.cast(x_zero, wide), ())
     return convolve(image, kernel, None, seen, group)
+
+
+@op("CausalConvWithState", since=27)
+def causal_convolution_with_state(
+    x: Tensor, w: Tensor, b: Tensor | None = None, past_state: Tensor | None = None, *, activation: str = "none"
+) -> tuple[Tensor, Tensor]:
+    reach = sizes_of(w, 2)[0] - 1
+    whole = tf.pad(x, [[0, 0], [0, 0], [reach, 0]]) if past_state is None else tf.concat([past_state, x], 2)
+    wide = tf.float32 if x.dtype in HALVES else x.dtype
+    # One row of an image (N, 1, L, C), and a kernel (1, k, C, 1).
+    row = tf.transpose(tf.cast(whole, wide), (0, 2, 1))[:, None]
+    kernel = tf.transpose(tf.cast(w, wide), (2, 0, 1))[None]
+    made = _biased(tf.nn.depthwise_conv2d(row, kernel, (1, 1, 1, 1), "VALID"), None if b is None else tf.cast(b, wide))
+    made = tf.cast(tf.ensure_shape(tf.transpose(made[:, 0], (0, 2, 1)), x.shape), x.dtype)
+    if activation in ("silu", "swish"):
+        made = tf.cast(tf.nn.silu(tf.cast(made, wide)), x.dtype)
+    elif activation != "none":
+        raise ValueError(f"unknown activation {activation!r}; known: none, silu, swish")
+    return made, whole[:, :, tf.shape(whole)[2] - reach :]

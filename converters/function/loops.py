@@ -27,8 +27,6 @@ _UNROLLED_SEQUENCES = 1024
 _RESERVED = 1 << 16
 
 
-
-
 def pack(value: Any) -> tuple[list[tf.Tensor], Any]:
     """The tensors that a value consists of, and its form: "tensor", a dtype (`Narrow`), a list of forms, or None.
 
@@ -102,13 +100,13 @@ def repeat(
         raise UnsupportedOperatorError(
             node,
             node,
-            what=f"{node}: {error}",
+            what=f"{node}: {error}, and how many rounds there are is not known while tracing.",
             hint="call the function eagerly, or make the number of rounds a constant of the model",
         ) from error
 
 
 class _Growing(Exception):
-    """A state changes its form from round to round."""
+    """A state changes its form from round to round, or is none that tensors can carry."""
 
 
 def _in_python(
@@ -216,8 +214,7 @@ def _while(count: Any, condition: Any, states: list[Any], body: Body) -> tuple[l
     )
     number, _, *carried = tf.while_loop(going, one_round, start, invariants)
     results = [
-        _gathered(array, spec, form, number)
-        for array, spec, form in zip(carried[size:], made, made_forms, strict=True)
+        _gathered(array, spec, form, number) for array, spec, form in zip(carried[size:], made, made_forms, strict=True)
     ]
     return unpack(carried[:size], forms), results
 

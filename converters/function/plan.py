@@ -246,9 +246,7 @@ class Step:
     def _expand(self, inputs: list[Any]) -> Sequence[Any]:
         function, key = schema_body(self.node, self.attributes, self.opsets, inputs, self.bodies)
         if function is not None:
-            self.bodies[key] = Plan(
-                function, None, function.opset_imports, bound=self.attributes, weights=self.weights
-            )
+            self.bodies[key] = Plan(function, None, function.opset_imports, bound=self.attributes, weights=self.weights)
         plan = self.bodies[key]
         return plan.run(_filled(inputs, len(plan.inputs)))
 
@@ -336,5 +334,3 @@ def _unsupported(node: ir.Node, version: int) -> UnsupportedOperatorError:
     else:
         hint = "supported are the operators of ONNX itself and functions that the model brings along"
     return UnsupportedOperatorError(node.name or "?", f"{_title(node)} (opset {version})", hint=hint)
-
-

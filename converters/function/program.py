@@ -64,7 +64,7 @@ class GraphFunction(tf.Module):
         graph = model.graph
         chosen = _chosen(graph, outputs)
         self._variables_of = _make_variables(model)
-        self.weights = {name: variable for name, variable in _by_name(self._variables_of).items()}
+        self.weights = _by_name(self._variables_of)
         self._plan = Plan(graph, model, model.opset_imports, weights=self._variables_of, outputs=list(chosen.values()))
         self._inputs = {value.name or "": value for value in graph.inputs}
         required = [name for name, value in self._inputs.items() if value.name not in graph.initializers]

@@ -16,7 +16,7 @@ from converters.function.linear import exact_float, matrix_product
 from converters.function.table import Static, Tensor, op
 from converters.function.values import NARROW, Narrow, dtype_of, element_dtype, tf_dtype
 from converters.function.wider import as_floats
-from converters.function.windows import window
+from converters.function.windows import sizes_of, window
 
 __all__ = ["quantized"]
 
@@ -140,8 +140,7 @@ def qlinear_conv(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Any:
-    taps = list(w.shape[2:]) if isinstance(w, np.ndarray) else w.shape[2:].as_list()
-    seen = window(x, kernel_shape or taps, strides, dilations, pads, auto_pad)
+    seen = window(x, kernel_shape or sizes_of(w, 2), strides, dilations, pads, auto_pad)
     total = integer_convolution(x, w, x_zero_point, w_zero_point, seen, group)
     behind = [1] * seen.rank
     if b is not None:

@@ -179,6 +179,8 @@ def deform_conv(
     strides: list[int] | None = None,
 ) -> Tensor:
     taps = list(kernel_shape or w.shape[2:].as_list())
+    if None in taps:
+        raise ValueError("the sizes of a kernel that deforms must be known while tracing")
     rank, count = len(taps), 1
     for size in taps:
         count *= size
@@ -187,7 +189,7 @@ def deform_conv(
     wide = tf.float64 if x.dtype == tf.float64 else tf.float32
     image = tf.cast(x, wide)
     outs = shape_of(offset)[2:]
-    batch, channels = shape_of(x)[0], x.shape[1]
+    batch, channels = shape_of(x)[0], shape_of(x)[1]
     # (N, groups, taps, axes, out...): where each tap of each window looks, for each group of channels.
     shifts = tf.reshape(tf.cast(offset, wide), tf.concat([_sizes64(batch, offset_group, count, rank), outs], 0))
     places = []
@@ -208,8 +210,9 @@ def deform_conv(
         weight = tf.reshape(tf.cast(mask, wide), tf.stack([batch, offset_group, 1, count, -1]))
         seen *= weight
     seen = tf.reshape(seen, tf.stack([batch, group, channels // group * count, -1]))
-    kernel = tf.reshape(tf.cast(w, wide), (group, w.shape[0] // group, -1))
-    made = tf.reshape(tf.matmul(kernel, seen), tf.concat([_sizes64(batch, w.shape[0]), outs], 0))
+    filters = shape_of(w)[0]
+    kernel = tf.reshape(tf.cast(w, wide), tf.stack([group, filters // group, -1]))
+    made = tf.reshape(tf.matmul(kernel, seen), tf.concat([_sizes64(batch, filters), outs], 0))
     made = tf.ensure_shape(made, [x.shape[0], w.shape[0], *offset.shape[2:]])
     if b is not None:
         made += tf.reshape(tf.cast(b, wide), (-1, *[1] * rank))

@@ -43,9 +43,7 @@ def _scattered(data: tf.Tensor, places: tf.Tensor, updates: tf.Tensor, reduction
     return _REDUCTIONS[reduction](data, places, updates)
 
 
-def _scatter_elements(
-    data: tf.Tensor, indices: Static, updates: tf.Tensor, axis: int, reduction: str
-) -> tf.Tensor:
+def _scatter_elements(data: tf.Tensor, indices: Static, updates: tf.Tensor, axis: int, reduction: str) -> tf.Tensor:
     rank = data.shape.rank
     at = axis % rank
     index = tf.cast(from_front(indices, dimensions(data)[at]), tf.int64)

@@ -47,7 +47,7 @@ def sequence_at(sequence: Any, position: Static) -> Any:
         return sequence[_place(position, len(sequence))]
     number = tf.cast(tf.reshape(position, ()), tf.int32)
     place = tf.where(number < 0, number + len(sequence), number)
-    inside = tf.debugging.Assert((0 <= place) & (place < len(sequence)), ["position outside of the sequence:", number])
+    inside = tf.debugging.Assert((place >= 0) & (place < len(sequence)), ["position outside of the sequence:", number])
     kinds = {item.dtype for item in sequence if isinstance(item, Narrow)}
     with tf.control_dependencies([inside]):
         picked = tf.switch_case(place, [lambda item=item: as_tensor(item) for item in sequence])

@@ -33,9 +33,7 @@ def split_1(
 
 
 @op("Split", since=2, moves=True)
-def split_2(
-    data: Tensor, *, axis: int = 0, split: list[int] | None = None, output_count: int
-) -> tuple[Tensor, ...]:
+def split_2(data: Tensor, *, axis: int = 0, split: list[int] | None = None, output_count: int) -> tuple[Tensor, ...]:
     return split_18(data, None if split is None else np.array(split), axis=axis, output_count=output_count)
 
 
@@ -173,7 +171,7 @@ def _padded(
             size = dimensions(data)[place]
             cut[place] = slice(max(0, -before) if known else tf.maximum(-before, 0), size + (after - table[place][1]))
     data = data if all(item == slice(None) for item in cut) else data[tuple(cut)]
-    rows = np.array(table, np.int64) if known else tf.stack([tf.stack([tf.cast(i, tf.int64) for i in r]) for r in table])
+    rows = np.array(table, np.int64) if known else tf.stack([[tf.cast(i, tf.int64) for i in row] for row in table])
     if mode == "reflect":
         return tf.pad(data, rows, mode="REFLECT")
     return tf.pad(data, rows, constant_values=fill)
@@ -206,7 +204,7 @@ def reverse_sequence(data: Tensor, lengths: Tensor, *, batch_axis: int = 1, time
     return tf.reverse_sequence(data, lengths, seq_axis=time_axis, batch_axis=batch_axis)
 
 
-@op("Compress", since=9)
+@op("Compress", since=9, moves=True)
 def compress(data: Tensor, condition: Tensor, *, axis: int | None = None) -> Tensor:
     places = tf.reshape(tf.where(condition), (-1,))
     if axis is None:

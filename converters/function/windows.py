@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-__all__ = ["Window", "first", "last", "window"]
+__all__ = ["Window", "first", "last", "sizes_of", "window"]
 
 #: A size: an int where it is known while tracing, else an int32 scalar.
 Size = Any
@@ -28,7 +28,7 @@ class Window:
     """
 
     sizes: tuple[Size, ...]
-    kernel: tuple[int, ...]
+    kernel: tuple[Size, ...]
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
     begin: tuple[Size, ...]
@@ -43,7 +43,7 @@ class Window:
         return len(self.kernel)
 
     @property
-    def extent(self) -> tuple[int, ...]:
+    def extent(self) -> tuple[Size, ...]:
         """Cells from the first to the last tap."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
@@ -67,6 +67,7 @@ class Window:
             return None
         if all(
             isinstance(have, int)
+            and isinstance(k, int)
             and low == max((-(-have // s) - 1) * s + k - have, 0) // 2
             and low + high == max((-(-have // s) - 1) * s + k - have, 0)
             for have, k, s, low, high in zip(self.sizes, self.extent, self.strides, self.begin, self.reach, strict=True)
@@ -85,9 +86,15 @@ class Window:
         return tf.pad(x, amounts, constant_values=tf.cast(value, x.dtype))
 
 
+def sizes_of(x: Any, axis: int) -> list[Size]:
+    """The sizes of the axes of `x` from `axis` on, numbers where they are known."""
+    shape = list(x.shape)[axis:]
+    return [int(have) if have is not None else tf.shape(x)[axis + i] for i, have in enumerate(shape)]
+
+
 def window(
     x: tf.Tensor,
-    kernel: Sequence[int],
+    kernel: Sequence[Size],
     strides: Sequence[int] | None,
     dilations: Sequence[int] | None,
     pads: Sequence[int] | None,
@@ -96,7 +103,7 @@ def window(
 ) -> Window:
     """The window of a node with these attributes over `x` (N, C, spatial...)."""
     rank = len(kernel)
-    sizes = [x.shape[axis] if x.shape[axis] is not None else tf.shape(x)[axis] for axis in range(2, 2 + rank)]
+    sizes = sizes_of(x, 2)
     steps, spread = list(strides or [1] * rank), list(dilations or [1] * rank)
     begin: list[Size]
     end: list[Size]

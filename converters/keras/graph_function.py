@@ -25,7 +25,8 @@ class GraphFunction(keras.layers.Layer):
     """
 
     def __init__(self, graph: str, weights: Sequence[dict[str, Any]] = (), **options: Any) -> None:
-        super().__init__(**options)
+        # Each input keeps the type that the graph declares for it.
+        super().__init__(autocast=False, **options)
         self.graph = graph
         self.weight_specs = [dict(item) for item in weights]
         self._function: Any = None

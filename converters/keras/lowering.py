@@ -217,7 +217,7 @@ class _Lowering:
                 hint='convert it with to="function", and please report the model',
             ) from error
         for value, result in zip(node.outputs, results, strict=False):
-            self.scope[value] = result
+            self.scope[value] = _settled(result)
 
     def _results(self, node: ir.Node) -> Sequence[Any]:
         if node.op_type == "Constant" and node.domain == "":
@@ -255,6 +255,7 @@ class _Lowering:
             [bool(out.uses()) or out.is_graph_output() for out in node.outputs],
             self.folded,
             self.batch,
+            _float_type(inputs),
         )
         found = row.function(at, *inputs, **attributes)
         if found is None:
@@ -323,6 +324,12 @@ def _settled(item: Any) -> Any:
     """Sizes that turned out to be all known are constants."""
     known = item.known if isinstance(item, Dims) else None
     return item if known is None else known
+
+
+def _float_type(inputs: Sequence[Any]) -> str:
+    """The type in which a node's layers compute: that of its first floats, so that Keras casts nothing."""
+    kinds = [item.dtype for item in inputs if isinstance(item, Held) and "float" in item.dtype]
+    return kinds[0] if kinds else "float32"
 
 
 def _is_graph(attribute: ir.Attr) -> bool:

@@ -22,6 +22,7 @@ class Node:
     Attributes:
         name: source name of the node's first output.
         used: for each output, whether anything reads it.
+        dtype: in which its layers compute.
         batch: the batch size that the source declares and that became dynamic here, if there is one.
     """
 
@@ -32,17 +33,20 @@ class Node:
         used: Sequence[bool],
         folded: dict[Any, Any],
         batch: int | None = None,
+        dtype: str = "float32",
     ) -> None:
         self._names = names
         self.name = name
         self.used = tuple(used)
         self.batch = batch
+        self.dtype = dtype
         self._folded = folded
 
     # -- layers ---------------------------------------------------------------------------------------------------
 
     def layer(self, kind: type, *args: Any, part: str | None = None, **options: Any) -> Any:
         """A new layer of class `kind`: named after the node, or `<node>.<part>` for what comes before or after."""
+        options.setdefault("dtype", self.dtype)
         return kind(*args, name=self._names.new(self.name, part), **options)
 
     def apply(self, layer: Any, x: Any, **arrays: np.ndarray | None) -> Any:
@@ -84,10 +88,12 @@ class Node:
         assert flat is not None
         key = (id(x.tensor), "flat")
         if key not in self._folded:
-            whole = keras.layers.Reshape(flat.sizes, name=self._names.new(self.name, "unflatten"))(x.tensor)
+            kind = _policy(x.tensor)
+            whole = keras.layers.Reshape(flat.sizes, name=self._names.new(self.name, "unflatten"), dtype=kind)(x.tensor)
             order = [flat.axes.index(axis) for axis in range(len(flat.axes))]
             whole = permuted(whole, order, self._names.new(self.name, "layout"))
-            again = keras.layers.Reshape((math.prod(flat.sizes),), name=self._names.new(self.name, "flatten"))(whole)
+            name = self._names.new(self.name, "flatten")
+            again = keras.layers.Reshape((math.prod(flat.sizes),), name=name, dtype=kind)(whole)
             self._folded[key] = (again, x.tensor)
         return Held.of(self._folded[key][0], nonnegative=x.nonnegative)
 
@@ -99,7 +105,14 @@ def permuted(tensor: Any, order: Sequence[int], name: str) -> Any:
     if order[0] == 0 and moved == sorted(moved):
         sizes = [shape[axis] for axis in order[1:]]
         if sum(size is None for size in sizes) <= 1:
-            return keras.layers.Reshape([-1 if size is None else size for size in sizes], name=name)(tensor)
+            target = [-1 if size is None else size for size in sizes]
+            return keras.layers.Reshape(target, name=name, dtype=_policy(tensor))(tensor)
     if order[0] == 0:
-        return keras.layers.Permute(tuple(order[1:]), name=name)(tensor)
+        return keras.layers.Permute(tuple(order[1:]), name=name, dtype=_policy(tensor))(tensor)
     return keras.ops.transpose(tensor, tuple(order))
+
+
+def _policy(tensor: Any) -> str:
+    """The dtype policy of a layer that only moves elements, under which Keras does not cast them."""
+    kind = str(tensor.dtype)
+    return kind if "float" in kind else "float32"

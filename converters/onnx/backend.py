@@ -10,9 +10,9 @@ import onnx
 from onnx.backend.base import Backend, BackendRep
 
 from converters.function import GraphFunction, load
-from converters.function.values import as_numpy
+from converters.function.values import as_numpy, as_tensor
 
-__all__ = ["FunctionBackend", "FunctionRep", "prepare", "run_model", "supports_device"]
+__all__ = ["FunctionBackend", "FunctionRep", "KerasBackend", "KerasRep", "prepare", "run_model", "supports_device"]
 
 
 class FunctionRep(BackendRep):
@@ -63,6 +63,48 @@ class FunctionBackend(Backend):
     @classmethod
     def supports_device(cls, device: str) -> bool:
         return device == "CPU"
+
+
+class KerasRep(BackendRep):
+    """A model ready to run through `converters.keras`, with the source's layout outside."""
+
+    def __init__(self, model: Any, names: Sequence[str]) -> None:
+        self.model = model
+        self.names = tuple(names)
+
+    def run(self, inputs: Sequence[Any] | Mapping[str, Any], **kwargs: Any) -> list[Any]:
+        """Run on inputs in the graph's order or by name; NumPy out."""
+        import tensorflow as tf
+
+        from converters.keras.held import channels_last
+
+        given = inputs if isinstance(inputs, Mapping) else dict(zip(self.names, inputs, strict=False))
+        fed = {}
+        for name in self.model.input_sources:
+            array = np.asarray(given[name])
+            if self.model.layouts[name] == "channels_last":
+                array = array.transpose(channels_last(array.ndim))
+            fed[name] = as_tensor(array)
+        several = isinstance(self.model.input, Mapping)
+        made = self.model(fed if several else next(iter(fed.values())), training=False)
+        results = made if isinstance(made, Mapping) else {self.model.output_sources[0]: made}
+        return [
+            np.moveaxis(array, -1, 1) if self.model.layouts[name] == "channels_last" else array
+            for name, array in ((name, as_numpy(tf.convert_to_tensor(value))) for name, value in results.items())
+        ]
+
+
+class KerasBackend(FunctionBackend):
+    """ONNX models as Keras models, on the CPU. Sequences, optionals and open ranks are beyond it."""
+
+    @classmethod
+    def prepare(cls, model: onnx.ModelProto, device: str = "CPU", **kwargs: Any) -> Any:
+        from converters.keras import to_keras
+
+        initial = {item.name for item in model.graph.initializer}
+        names = [item.name for item in model.graph.input]
+        # Those with an initialiser come last, as for a function: they are not fed.
+        return KerasRep(to_keras(model), sorted(names, key=lambda name: name in initial))
 
 
 prepare = FunctionBackend.prepare

@@ -36,15 +36,17 @@ class Outcome:
     note: str = ""
 
 
-def run_case(case: Case) -> Outcome:
-    """Run one case through `converters.function` and compare its outputs."""
-    from converters.onnx.backend import FunctionBackend
+def run_case(case: Case, column: str = "function") -> Outcome:
+    """Run one case through `converters.function` (or, with `column="keras"`, `converters.keras`) and compare."""
+    from converters.onnx.backend import FunctionBackend, KerasBackend
+
+    backend = KerasBackend if column == "keras" else FunctionBackend
 
     begun = time.perf_counter()
     status, reason, note = "pass", "", _note(case)
     try:
         with np.errstate(all="ignore"):
-            prepared = FunctionBackend.prepare(case.model)
+            prepared = backend.prepare(case.model)
             for inputs, expected in case.data():
                 computed = prepared.run(inputs)
                 if _draws(case):
@@ -115,11 +117,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit code: 0 when every chosen case passes, else 1."""
     parser = argparse.ArgumentParser(prog="python -m converters.onnx.scoreboard", description=__doc__.split("\n")[0])
     parser.add_argument("--filter", default="", metavar="PATTERN", help="regular expression on the names of cases")
-    parser.add_argument("--column", choices=["function"], default="function", help="through which lowering")
+    parser.add_argument("--column", choices=["function", "keras"], default="function", help="through which lowering")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of the table")
     options = parser.parse_args(arguments)
     cases = [case for case in load_cases() if re.search(options.filter, case.name)]
-    outcomes = [run_case(case) for case in cases]
+    outcomes = [run_case(case, options.column) for case in cases]
     failed = [item for item in outcomes if item.status == "fail"]
     drawn = [item for item in outcomes if item.status == "random"]
     if options.json:

@@ -40,13 +40,18 @@ class MappedFile:
         Raises:
             Damage: they are not all inside the file.
         """
-        if self._view is None:
-            raise CheckpointError(f"{self.path.name} has been closed.", received=str(self.path))
+        self.require_open()
+        assert self._view is not None
         if offset < 0 or size < 0 or offset + size > self.size:
             raise Damage(
                 f"too short for {what}: bytes {offset} to {offset + size} are needed, the file has {self.size}"
             )
         return self._view[offset : offset + size]
+
+    def require_open(self) -> None:
+        """Raises CheckpointError after `close`."""
+        if self._view is None:
+            raise CheckpointError(f"{self.path.name} has been closed.", received=str(self.path))
 
     def close(self) -> None:
         """Let go of the map; it goes away when the last array on it does."""

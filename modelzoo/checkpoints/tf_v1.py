@@ -83,6 +83,7 @@ class TensorFlowV1Checkpoint(Checkpoint):
                 known.tables += [table] * len(tensor.slices)
 
     def _read(self, name: str) -> np.ndarray:
+        self._files[0].require_open()  # blocks that were read before would still be there
         tensor = self._tensors[name]
         tables = dict(zip(tensor.slices, tensor.tables, strict=True))
         with damage_in(self.path, name):

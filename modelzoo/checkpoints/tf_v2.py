@@ -28,6 +28,7 @@ from modelzoo.checkpoints.tf_types import (
     slice_key,
 )
 from modelzoo.checkpoints.wire import FIXED32, LENGTH, VARINT, fields, read_varint
+from modelzoo.errors import CheckpointError
 
 __all__ = ["OBJECT_GRAPH_KEY", "TensorFlowV2Checkpoint", "shard_name"]
 
@@ -64,6 +65,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
 
     def __init__(self, prefix: Path) -> None:
         self.path = prefix
+        self._closed = False
         self._shards: dict[int, MappedFile] = {}
         self._verified: set[bytes] = set()
         index = MappedFile(prefix.with_name(prefix.name + ".index"))
@@ -90,6 +92,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
             return graph[0]
 
     def close(self) -> None:
+        self._closed = True
         for shard in self._shards.values():
             shard.close()
 
@@ -140,6 +143,8 @@ class TensorFlowV2Checkpoint(Checkpoint):
             return np.frombuffer(stored, dtype=entry.type.dtype).reshape(entry.shape)
 
     def _shard(self, number: int) -> MappedFile:
+        if self._closed:
+            raise CheckpointError(f"{self.path.name} has been closed.", received=str(self.path))
         if number not in self._shards:
             path = self.path.with_name(shard_name(self.path.name, number, self._count))
             if not path.is_file():

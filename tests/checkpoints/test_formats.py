@@ -242,60 +242,6 @@ def test_an_h5_shape_that_the_file_cannot_hold_is_refused(tmp_path):
         open_checkpoint(tmp_path / "x.h5")
 
 
-def test_names_that_are_not_there_get_the_nearest(tmp_path):
-    with (
-        open_checkpoint(write_v1(tmp_path / "x", ARRAYS)) as checkpoint,
-        pytest.raises(errors.CheckpointError) as caught,
-    ):
-        checkpoint["net/a/weight"]
-    assert "net/a/weights" in str(caught.value)
-    assert checkpoint.get("nothing") is None
-
-
-@pytest.mark.parametrize(
-    "content,words",
-    [
-        (b"", "empty"),
-        (b"<!DOCTYPE html><html>", "web page"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "Git LFS"),
-        (b"\x1f\x8b\x08\x00aaaa", "gzip"),
-        (b"\x80\x04\x95aaaa", "pickle"),
-        (b"PK\x03\x04garbage", "zip"),
-        (b"garbage" * 30, "known formats"),
-    ],
-)
-def test_what_is_no_weight_file_is_named_for_what_it_looks_like(tmp_path, content, words):
-    (tmp_path / "x").write_bytes(content)
-    with pytest.raises(errors.CheckpointError) as caught:
-        open_checkpoint(tmp_path / "x")
-    assert words in str(caught.value)
-
-
-def test_a_pytorch_file_is_refused_as_unsafe(tmp_path):
-    with zipfile.ZipFile(tmp_path / "x.pt", "w") as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02.")
-    with pytest.raises(errors.UnsafeFileError):
-        open_checkpoint(tmp_path / "x.pt")
-
-
-def test_folders_hold_one_checkpoint_or_say_which(tmp_path):
-    with pytest.raises(errors.CheckpointError):
-        open_checkpoint(tmp_path)
-    write_v1(tmp_path / "a.ckpt", ARRAYS)
-    equal(open_checkpoint(tmp_path), ARRAYS)
-    write_v1(tmp_path / "b.ckpt", {"x": np.zeros(1, np.float32)})
-    with pytest.raises(errors.CheckpointError) as caught:
-        open_checkpoint(tmp_path)
-    assert "a.ckpt" in str(caught.value)
-    (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/somewhere/else/b.ckpt"\n')
-    equal(open_checkpoint(tmp_path), {"x": np.zeros(1, np.float32)})
-
-
-def test_nothing_there_is_said(tmp_path):
-    with pytest.raises(errors.CheckpointError):
-        open_checkpoint(tmp_path / "model.ckpt-7")
-
-
 def test_reading_imports_neither_tensorflow_nor_keras(tmp_path):
     write_v1(tmp_path / "x", ARRAYS)
     h5_file(tmp_path / "x.h5")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import tempfile
+import zipfile
 from pathlib import Path
 
 import h5py
@@ -16,7 +17,11 @@ from safetensors.numpy import save
 
 from modelzoo import errors
 from modelzoo.checkpoints import open_checkpoint
+from modelzoo.checkpoints.mapped_file import MappedFile
+from modelzoo.checkpoints.table import Table
+from modelzoo.checkpoints.table_writing import table_pieces
 from modelzoo.checkpoints.write_v1 import write_v1
+from modelzoo.checkpoints.write_v2 import write_v2
 
 ARRAYS = {"a/weights": np.arange(60, dtype=np.float32).reshape(3, 4, 5), "a/biases": np.ones(5, np.float32)}
 
@@ -24,6 +29,13 @@ ARRAYS = {"a/weights": np.arange(60, dtype=np.float32).reshape(3, 4, 5), "a/bias
 def v1() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         return write_v1(Path(folder) / "x", {**ARRAYS, "step": np.int64(3)}).read_bytes()
+
+
+def keras() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr("model.weights.h5", h5())
+    return out.getvalue()
 
 
 def npz() -> bytes:
@@ -59,7 +71,7 @@ def h5() -> bytes:
     return out.getvalue()
 
 
-SEEDS = {maker.__name__: maker for maker in (v1, npz, packed_npz, npy, dictionary, h5)}
+SEEDS = {maker.__name__: maker for maker in (v1, npz, packed_npz, npy, dictionary, h5, keras)}
 SEEDS["safetensors"] = lambda: save(ARRAYS)
 
 
@@ -68,10 +80,13 @@ def seed(name: str) -> bytes:
     return SEEDS[name]()
 
 
-def read_all(data: bytes) -> None:
+def read_all(data: bytes, index: bytes | None = None) -> None:
+    """Open and read a file, or the data file of an index; only our errors pass unseen."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "x"
+        path = Path(folder) / ("x" if index is None else "x.data-00000-of-00001")
         path.write_bytes(data)
+        if index is not None:
+            (Path(folder) / "x.index").write_bytes(index)
         try:
             with open_checkpoint(path) as checkpoint:
                 total = 0
@@ -89,7 +104,41 @@ def read_all(data: bytes) -> None:
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
 def test_a_damaged_file_gives_arrays_or_our_error(name, data):
-    damaged = bytearray(seed(name))
+    read_all(damage(data, seed(name)))
+
+
+@functools.cache
+def table(version: int) -> tuple[dict[bytes, bytes], bytes]:
+    """(entries of the table, values beside it) of a small checkpoint."""
+    arrays = {**ARRAYS, "strings": np.array([b"abc", b""], dtype=object), "step": np.int64(3), "on": np.array([True])}
+    with tempfile.TemporaryDirectory() as folder:
+        path = (write_v1 if version == 1 else write_v2)(Path(folder) / "x", arrays)
+        values = b"" if version == 1 else (path.parent / "x.data-00000-of-00001").read_bytes()
+        entries = Table(MappedFile(path if version == 1 else path.with_name("x.index"))).items()
+        return {key: bytes(value) for key, value in entries}, values
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(data=st.data())
+def test_damage_behind_right_checksums_gives_arrays_or_our_error(version, data):
+    entries, values = table(version)
+    entries = dict(entries)
+    for key in data.draw(st.lists(st.sampled_from(sorted(entries)), min_size=1, max_size=2, unique=True)):
+        value = entries.pop(key)
+        if data.draw(st.integers(0, 4)) == 0:
+            key = damage(data, key or b"x")
+        entries[key] = damage(data, value)
+    whole = b"".join(table_pieces((key, (value,)) for key, value in sorted(entries.items())))
+    if version == 1:
+        read_all(whole)
+    else:
+        read_all(values, whole)
+
+
+def damage(data: st.DataObject, good: bytes) -> bytes:
+    """A few bits flipped, bytes lost or added, or numbers made large."""
+    damaged = bytearray(good)
     for _ in range(data.draw(st.integers(1, 4))):
         kind = data.draw(st.sampled_from(["flip", "cut", "insert", "number"]))
         at = data.draw(st.integers(0, max(len(damaged) - 1, 0)))
@@ -102,7 +151,7 @@ def test_a_damaged_file_gives_arrays_or_our_error(name, data):
         elif damaged:
             value = data.draw(st.sampled_from([b"\xff\xff\xff\xff", b"\x00\x00\x00\x80", b"\xff\xff\xff\x7f"]))
             damaged[at : at + 4] = value
-    read_all(bytes(damaged))
+    return bytes(damaged)
 
 
 @settings(max_examples=150, deadline=None)

@@ -86,6 +86,29 @@ def aligned(at: Node, x: Held, y: Held) -> tuple[Held, Any, Any] | None:
     return Held.of(a if x.rank > y.rank else b), a, b
 
 
+def misread(x: Any, y: Any) -> bool:
+    """Whether `keras.ops.add(x, y)` would take y for a bias of another axis than the one it lies on.
+
+    Keras 3.15 hands whatever squeezes to a vector as long as the first or last axis of x to `tf.nn.bias_add`.
+    """
+    sizes = [(place - len(y.shape), size) for place, size in enumerate(y.shape) if size is None or size > 1]
+    if len(sizes) != 1 or sizes[0][1] is None or len(x.shape) < 2:
+        return False
+    place, size = sizes[0]
+    if x.shape[-1] == size:
+        return place != -1
+    return x.shape[1] == size and place != 1 - len(x.shape)
+
+
+def added(at: Node, a: Any, b: Any) -> Any:
+    """a + b as a layer where the shapes allow it, kept clear of Keras' shortcut for biases."""
+    if misread(a, b):
+        a, b = b, a
+    if misread(a, b):
+        return keras.ops.subtract(a, keras.ops.negative(b))
+    return at.layer(keras.layers.Add)([a, b]) if _mergeable(a, b) else keras.ops.add(a, b)
+
+
 _BINARY: dict[str, tuple[Callable[[Any, Any], Any], type | None]] = {
     "Add": (keras.ops.add, keras.layers.Add),
     "Sub": (keras.ops.subtract, keras.layers.Subtract),
@@ -108,9 +131,12 @@ def _binary(at: Node, name: str, x: Any, y: Any) -> Result:
         like, a, b = found
         nonnegative = name in ("Add", "Mul", "Div") and x.nonnegative and y.nonnegative
         # The merge layers take one shape or sizes of 1; the first axis must be the batch of both.
-        if layer is not None and _mergeable(a, b):
-            return same(like, at.layer(layer)([a, b]), nonnegative=nonnegative)
-        tensor = function(a, b)
+        if name == "Add":
+            tensor = added(at, a, b)
+        elif layer is not None and _mergeable(a, b):
+            tensor = at.layer(layer)([a, b])
+        else:
+            tensor = function(a, b)
         if like.rank != len(tensor.shape):
             return None
         return same(like, tensor, nonnegative=nonnegative)
@@ -139,6 +165,11 @@ def _with_constant(
         return None  # the constant makes the value larger
     if constant.size > _CONSTANT_LIMIT:
         return _learned(at, name, held, array, first=first)
+    if name == "Add" and misread(held.tensor, array):
+        # Addition commutes, and the larger of two is taken for no bias.
+        first = False
+        if misread(array, held.tensor):
+            return None
     tensor = function(held.tensor, array) if first else function(array, held.tensor)
     return same(held, tensor, nonnegative=nonnegative)
 
@@ -155,6 +186,13 @@ def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool)
     numbers = array.reshape([array.shape[axis] for axis in kept])
     adds = name in ("Add", "Sub")
     factor = np.ones_like(numbers) if adds else 1 / numbers if name == "Div" else numbers
+    summand = None
+    if adds:
+        # The bias has the sizes of the axes it names, and 1 for those behind the first of them.
+        signed = -numbers if name == "Sub" else numbers
+        summand = signed.reshape([array.shape[axis] for axis in range(kept[0], held.rank)])
+        if misread(held.tensor, summand):
+            return None
     layer = at.layer(
         keras.layers.EinsumDense,
         f"{letters},{names}->{letters}",
@@ -162,11 +200,6 @@ def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool)
         bias_axes=names if adds else None,
         dtype=held.dtype,
     )
-    summand = None
-    if adds:
-        # The bias has the sizes of the axes it names, and 1 for those behind the first of them.
-        signed = -numbers if name == "Sub" else numbers
-        summand = signed.reshape([array.shape[axis] for axis in range(kept[0], held.rank)])
     return same(held, at.apply(layer, held.tensor, kernel=factor, bias=summand))
 
 

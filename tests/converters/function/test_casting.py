@@ -132,11 +132,9 @@ def test_text_becomes_numbers():
     np.testing.assert_array_equal(cast(np.array([1, -7]), object), ["1", "-7"])
 
 
-@pytest.mark.parametrize("dtype", sorted(NARROW, key=str), ids=str)
+@pytest.mark.parametrize("dtype", [dtype for dtype in sorted(NARROW, key=str) if "float6" not in dtype.name], ids=str)
 def test_bit_patterns_of_every_narrow_type_survive(dtype):
     kind = {2: ml_dtypes.uint2, 4: ml_dtypes.uint4}.get(ir.DataType.from_numpy(dtype).bitwidth, np.uint8)
-    if "float6" in dtype.name:
-        pytest.skip("ONNX has no type of six bits")
     bits = np.arange(1 << ir.DataType.from_numpy(dtype).bitwidth, dtype=np.uint8).astype(kind)
     there = bit_cast(narrow(bits), to=int(ir.DataType.from_numpy(dtype)))
     assert as_numpy(there).dtype == dtype

@@ -35,7 +35,7 @@ def test_an_unknown_operator_is_named_with_its_node():
 
 
 def test_an_unknown_domain_is_named():
-    with pytest.raises(errors.UnsupportedOperatorError, match="com.example::Relu") as caught:
+    with pytest.raises(errors.UnsupportedOperatorError, match=r"com\.example::Relu") as caught:
         load(model([node("Relu", ["x"], ["y"], name="strange", domain="com.example")], domains=("com.example",)))
     assert "functions that the model brings along" in str(caught.value)
 
@@ -109,5 +109,5 @@ def test_an_unknown_tap_suggests_the_nearest_one():
 def test_the_empty_optional_has_no_element_to_give():
     kind = helper.make_tensor_type_proto(TensorProto.FLOAT, [2, 3])
     nodes = [node("Optional", [], ["o"], type=kind), node("OptionalGetElement", ["o"], ["y"], name="taker")]
-    with pytest.raises(errors.InvalidGraphError, match="Node 'taker'.*empty"):
+    with pytest.raises(errors.InvalidGraphError, match=r"Node 'taker'.*empty"):
         load(model(nodes))({"x": X})

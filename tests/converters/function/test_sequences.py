@@ -68,7 +68,11 @@ def test_a_place_outside_of_the_sequence_is_refused():
 
 
 def test_an_element_may_be_picked_by_a_place_that_is_computed():
-    text = "(float[N, 3] x, int64[] p) => (float[] y) { f = Flatten<axis = 0>(x) s = SequenceConstruct(x, f) y = SequenceAt(s, p) }"
+    text = """(float[N, 3] x, int64[] p) => (float[] y) {
+        f = Flatten<axis = 0>(x)
+        s = SequenceConstruct(x, f)
+        y = SequenceAt(s, p)
+    }"""
     made = function(text)
     for place, expected in ((0, X), (-1, X.reshape(1, 12))):
         np.testing.assert_array_equal(in_graph(made, {"x": X, "p": np.array(place)})["y"], expected)

@@ -58,7 +58,9 @@ def test_a_file_in_a_folder_below_is_read(folder):
     np.testing.assert_array_equal(loaded.graph.initializers["w"].const_value.numpy(), WEIGHT)
 
 
-@pytest.mark.parametrize("location", ["../secret.bin", "parts/../../secret.bin", "/etc/passwd", "C:\\secret.bin", "..\\s"])
+@pytest.mark.parametrize(
+    "location", ["../secret.bin", "parts/../../secret.bin", "/etc/passwd", "C:\\secret.bin", "..\\s"]
+)
 def test_a_place_outside_of_the_folder_is_refused(folder, location):
     with pytest.raises(errors.UnsafeFileError, match="outside of the model's folder"):
         load_graph(saved(folder, location))

@@ -300,6 +300,32 @@ def test_lrn_of_stock_pieces():
     assert agrees(proto, {"x": draw(0, 2, 12, 5, 5) * 10}).stock_only
 
 
+@pytest.mark.parametrize("swap", [False, True])
+@pytest.mark.parametrize("other", [(1, 4, 1), (4, 1), (1, 1, 4), (3, 1, 1), (4,)])
+def test_sums_broadcast_on_the_axis_where_they_lie(other, swap):
+    # Keras takes (1, 4, 1) beside (3, 4, 4) for a bias of the last axis.
+    names = ["b", "a"] if swap else ["a", "b"]
+    proto = model([node("Add", names, ["y"])], {"a": [3, 4, 4], "b": list(other)}, ["y"])
+    agrees(proto, {"a": draw(0, 3, 4, 4), "b": draw(1, *other)})
+    constant = model([node("Add", names, ["y"])], {"a": [3, 4, 4]}, ["y"], {"b": draw(1, *other)})
+    agrees(constant, {"a": draw(0, 3, 4, 4)})
+
+
+@pytest.mark.parametrize("shape", [(1, 80, 1), (80,), (1, 80, 80)])
+def test_large_constants_are_weights_on_the_axis_where_they_lie(shape):
+    for kind in ("Add", "Mul", "Sub", "Div"):
+        proto = model([node(kind, ["a", "b"], ["y"])], {"a": [2, 80, 80]}, ["y"], {"b": draw(1, *shape) + 3})
+        made = agrees(proto, {"a": draw(0, 2, 80, 80)})
+        assert made.weights
+
+
+def test_half_precision_is_not_cast():
+    proto = model([node("Relu", ["a"], ["r"]), node("Add", ["r", "a"], ["y"])], {"a": [2, 3]}, ["y"])
+    for info in (*proto.graph.input, *proto.graph.output):
+        info.type.tensor_type.elem_type = TensorProto.FLOAT16
+    assert to_keras(proto)(np.ones((2, 3), np.float16)).dtype == "float16"
+
+
 def test_an_operator_without_stock_form_goes_into_one_registered_layer(tmp_path):
     proto = model(
         [node("Relu", ["x"], ["r"]), node("CumSum", ["r", "axis"], ["c"]), node("Neg", ["c"], ["y"])],

@@ -38,7 +38,7 @@ def test_a_sample_of_the_suite_passes():
     sample = [case for case in every_case() if case.kind != "real"][::STEP]
     outcomes = [run_case(case) for case in sample]
     assert failures(outcomes) == []
-    assert len(outcomes) >= sum(CASES.values()) // STEP
+    assert len(outcomes) >= (sum(CASES.values()) - CASES["real"]) // STEP
 
 
 @pytest.mark.slow
