@@ -29,7 +29,7 @@ from modelzoo.checkpoints.write_v1 import write_v1
 from modelzoo.checkpoints.write_v2 import write_v2
 
 DATA = Path(os.environ.get("MODELZOO_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared")
-FIXTURES = ("v1_small.ckpt", "v2_small.ckpt", "v1_many.ckpt", "v2_many.ckpt", "v1_sharded.ckpt", "v2_slices.ckpt")
+FIXTURES = ("v1_small.ckpt", "v2_small.ckpt", "v1_many.ckpt", "v2_many.ckpt", "v2_sharded.ckpt", "v2_slices.ckpt")
 REAL = (
     "rl_tuner_note_rnn/model.ckpt-1994",
     "fsrcnn/fsrcnn_ckpt",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -20,9 +19,11 @@ from converters.keras.names import LayerNames
 from converters.keras.node import Node
 from converters.keras.pieces import reads, wrap
 from converters.keras.stock import find_stock
+from converters.keras.taps import Tap
+from converters.keras.weights import alike_named
 from modelzoo.errors import ArrayError, ConversionError, ModelzooError, UnknownTapError, UsageError
 
-__all__ = ["Tap", "to_keras"]
+__all__ = ["to_keras"]
 
 Shape = Sequence[int | None]
 
@@ -44,15 +45,6 @@ _NEUTRAL = frozenset(
         "Sum", "Tanh", "ThresholdedRelu",
     )
 )  # fmt: skip
-
-
-@dataclass
-class Tap:
-    """A named value inside a model; `end_point`: all that a graph names are."""
-
-    name: str
-    tensor: Any
-    end_point: bool
 
 
 def to_keras(
@@ -92,7 +84,8 @@ def to_keras(
     merge_constants(graph, outputs or ())
     if inference:
         fold_batch_norms(graph)
-    return _Lowering(graph, data_format).build(inputs or {}, outputs, name)
+    with alike_named():
+        return _Lowering(graph, data_format).build(inputs or {}, outputs, name)
 
 
 class _Lowering:

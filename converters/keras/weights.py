@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["FromArray", "call_with"]
+__all__ = ["FromArray", "alike_named", "call_with"]
 
 
 class FromArray:
@@ -32,6 +33,24 @@ class FromArray:
             array.flags.writeable = False
         tensor = tf.convert_to_tensor(array)
         return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+@contextmanager
+def alike_named() -> Iterator[None]:
+    """TensorFlow variables that are made inside have one name; Keras' own names and paths are untouched.
+
+    TensorFlow prepares a kernel for each pair of name and shape that it has not met, which costs more than all the
+    rest of making a variable. Nothing reads the name: files and optimisers go by Keras' paths. The scope is this
+    thread's alone.
+    """
+    import tensorflow as tf
+
+    def rename(make: Callable[..., Any], **arguments: Any) -> Any:
+        # A slash at the end leaves the layer's name scope, which would make the name differ again.
+        return make(**{**arguments, "name": "variable/"})
+
+    with tf.variable_creator_scope(rename):
+        yield
 
 
 def call_with(layer: Any, x: Any, arrays: dict[str, np.ndarray | None]) -> Any:

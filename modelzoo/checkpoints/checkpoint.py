@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ class TensorInfo:
 
     dtype: str
     shape: tuple[int, ...]
+
+
+tensor_info = functools.lru_cache(maxsize=1024)(TensorInfo)
+"""A `TensorInfo`, the same one for the same type and shape: a network has few, each many times."""
 
 
 class MissingTensorError(CheckpointError, KeyError):

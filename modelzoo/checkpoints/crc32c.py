@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["crc32c", "mask", "unmask"]
+__all__ = ["combine", "crc32c", "mask", "unmask"]
 
 _REFLECTED = 0x82F63B78
 _ONES = 0xFFFFFFFF
@@ -68,6 +68,18 @@ def crc32c(data: Any) -> int:
     for row in np.bitwise_xor.reduce(flat.take(offsets + rows), axis=1).tolist():
         crc = low[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ high[crc >> 24] ^ row
     return crc ^ _ONES
+
+
+def combine(parts: Sequence[tuple[int, int]]) -> int:
+    """The checksum of messages that follow one another, from (checksum, bytes) of each."""
+    crcs = np.array([crc for crc, _ in parts], dtype=np.uint32)
+    sizes = np.array([size for _, size in parts], dtype=np.int64)
+    behind = sizes.sum() - sizes.cumsum()
+    # Each checksum is moved on by what lies behind it, which is a linear step for each bit of that number.
+    for bit in range(int(behind.max(initial=0)).bit_length()):
+        moved = np.flatnonzero(behind >> bit & 1)
+        crcs[moved] = _apply(_expanded_step(bit), crcs[moved])
+    return int(np.bitwise_xor.reduce(crcs))
 
 
 def mask(crc: int) -> int:
@@ -146,16 +158,23 @@ def _row_tables() -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
         The flat table of a row's positions, the last of which is the row's last byte; the offset of each position's
         256 entries; and four tables, one for each byte of a remainder, that move it on by a row.
     """
-    table = np.array(_byte_table(), dtype=np.uint32)
-    # One zero byte further is a linear step: know it for the 32 single bits, and square it to double its length.
-    step = np.uint32(1) << np.arange(32, dtype=np.uint32)
-    step = (step >> np.uint32(8)) ^ table[step & np.uint32(0xFF)]
-    positions = table[np.newaxis]  # positions[i]: a byte with i bytes behind it
+    positions = np.array(_byte_table(), dtype=np.uint32)[np.newaxis]  # positions[i]: a byte with i bytes behind it
+    bit = 0
     while len(positions) < _ROW_BYTES:
-        positions = np.concatenate([positions, _apply(_expand(step), positions)])
-        step = _apply(_expand(step), step)
+        positions = np.concatenate([positions, _apply(_expanded_step(bit), positions)])
+        bit += 1
     flat = np.ascontiguousarray(positions[::-1]).reshape(-1)
-    return flat, np.arange(_ROW_BYTES, dtype=np.int64) * 256, _expand(step).tolist()
+    return flat, np.arange(_ROW_BYTES, dtype=np.int64) * 256, _expanded_step(bit).tolist()
+
+
+@functools.cache
+def _expanded_step(bit: int) -> np.ndarray:
+    """(4, 256) tables of the linear map that moves a remainder on by 2**`bit` zero bytes."""
+    single = np.uint32(1) << np.arange(32, dtype=np.uint32)
+    if bit:
+        before = _expanded_step(bit - 1)
+        return _expand(_apply(before, _apply(before, single)))
+    return _expand((single >> np.uint32(8)) ^ np.array(_byte_table(), dtype=np.uint32)[single & np.uint32(0xFF)])
 
 
 def _expand(basis: np.ndarray) -> np.ndarray:

@@ -105,9 +105,13 @@ def parse_block(block: memoryview) -> dict[bytes, memoryview]:
     key = b""
     position = 0
     while position < end:
-        shared, position = read_varint(body, position)
-        unshared, position = read_varint(body, position)
-        size, position = read_varint(body, position)
+        shared, unshared, size = [*body[position : position + 3], 0x80, 0x80][:3]
+        if shared | unshared | size < 0x80:
+            position += 3
+        else:
+            shared, position = read_varint(body, position)
+            unshared, position = read_varint(body, position)
+            size, position = read_varint(body, position)
         if shared > len(key):
             raise Damage("a key shares more bytes than the key before it has")
         if unshared + size > end - position:

@@ -5,9 +5,10 @@ Numbers and field numbers: tensorflow/core/framework/{types,tensor_shape,tensor_
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -103,7 +104,8 @@ def _dtype(code: str) -> np.dtype[Any]:
     return np.dtype(getattr(ml_dtypes, code))
 
 
-def parse_shape(data: bytes | memoryview) -> tuple[int, ...]:
+@functools.lru_cache(maxsize=1024)  # a network has few shapes, each many times
+def parse_shape(data: bytes) -> tuple[int, ...]:
     """The dimensions of a TensorShapeProto.
 
     Raises:
@@ -130,6 +132,7 @@ def pack_shape(shape: tuple[int, ...]) -> bytes:
     return b"".join(pack_field(2, pack_field(1, size) if size else b"") for size in shape)
 
 
+@functools.lru_cache(maxsize=1024)
 def element_count(shape: tuple[int, ...], itemsize: int = 16) -> int:
     """Product of the dimensions.
 
@@ -146,15 +149,15 @@ def element_count(shape: tuple[int, ...], itemsize: int = 16) -> int:
     return math.prod(shape)
 
 
-@dataclass(frozen=True)
-class Extent:
+class Extent(NamedTuple):
     """Part of one axis: `length` elements from `start`; the whole axis where `length` is None."""
 
     start: int = 0
     length: int | None = None
 
 
-def parse_slice(data: bytes | memoryview) -> tuple[Extent, ...]:
+@functools.lru_cache(maxsize=1024)
+def parse_slice(data: bytes) -> tuple[Extent, ...]:
     """The extents, one for each axis, of a TensorSliceProto."""
     extents = []
     for number, kind, value in fields(data):
@@ -175,8 +178,14 @@ def parse_slice(data: bytes | memoryview) -> tuple[Extent, ...]:
 
 def slice_key(name: bytes, extents: tuple[Extent, ...]) -> bytes:
     """The table key of a tensor's slice, in the ordered code of tensorflow/core/lib/strings/ordered_code.cc."""
-    escaped = b"".join(_ESCAPES.get(name[at : at + 1], name[at : at + 1]) for at in range(len(name)))
-    parts = [b"\x00", escaped, b"\x00\x01", _ordered_number(len(extents))]
+    if b"\x00" in name or b"\xff" in name:
+        name = b"".join(_ESCAPES.get(name[at : at + 1], name[at : at + 1]) for at in range(len(name)))
+    return b"\x00" + name + b"\x00\x01" + _extents_key(extents)
+
+
+@functools.lru_cache(maxsize=1024)
+def _extents_key(extents: tuple[Extent, ...]) -> bytes:
+    parts = [_ordered_number(len(extents))]
     for extent in extents:
         parts.append(_ordered_signed(extent.start))
         parts.append(_ordered_signed(-1 if extent.length is None else extent.length))

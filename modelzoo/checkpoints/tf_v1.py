@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from modelzoo.checkpoints.checkpoint import Checkpoint, TensorInfo
+from modelzoo.checkpoints.checkpoint import Checkpoint, tensor_info
 from modelzoo.checkpoints.damage import Damage, damage_in
 from modelzoo.checkpoints.mapped_file import MappedFile
 from modelzoo.checkpoints.slices import assemble
@@ -50,7 +50,7 @@ class TensorFlowV1Checkpoint(Checkpoint):
         for mapped in self._files:
             with damage_in(mapped.path):
                 self._add(Table(mapped))
-        self.entries = {name: TensorInfo(tensor.type.name, tensor.shape) for name, tensor in self._tensors.items()}
+        self.entries = {name: tensor_info(tensor.type.name, tensor.shape) for name, tensor in self._tensors.items()}
 
     def close(self) -> None:
         for mapped in self._files:
@@ -112,9 +112,9 @@ def _parse_tensor(message: bytes | memoryview) -> _Tensor:
             if number == 1:
                 name = bytes(value)
             elif number == 2:
-                shape = parse_shape(value)
+                shape = parse_shape(bytes(value))
             elif number == 4:
-                slices.append(parse_slice(value))
+                slices.append(parse_slice(bytes(value)))
     if not name:
         raise Damage("a tensor is listed without a name")
     return _Tensor(name, data_type(number_of_type), shape, slices)
@@ -138,7 +138,7 @@ def _read_slice(table: Table, tensor: _Tensor, extents: tuple[Extent, ...]) -> n
             if inner_kind != LENGTH:
                 continue
             assert not isinstance(value, int)
-            if (inner == 1 and value != tensor.name) or (inner == 2 and parse_slice(value) != extents):
+            if (inner == 1 and value != tensor.name) or (inner == 2 and parse_slice(bytes(value)) != extents):
                 raise Damage("another tensor's values are stored under its key")
             if inner == 3:
                 proto = value

@@ -60,7 +60,11 @@ def fields(data: _Buffer) -> Iterator[tuple[int, int, int | _Buffer]]:
     """
     position, end = 0, len(data)
     while position < end:
-        tag, position = read_varint(data, position)
+        # Almost all tags and lengths are one byte, for which no function is called.
+        tag = data[position]
+        position += 1
+        if tag >= 0x80:
+            tag, position = read_varint(data, position - 1)
         number, kind = tag >> 3, tag & 7
         if number == 0:
             raise Damage("a message has a field of number 0")
@@ -69,7 +73,10 @@ def fields(data: _Buffer) -> Iterator[tuple[int, int, int | _Buffer]]:
             yield number, kind, value
             continue
         if kind == LENGTH:
-            size, position = read_varint(data, position)
+            if position < end and (size := data[position]) < 0x80:
+                position += 1
+            else:
+                size, position = read_varint(data, position)
         elif kind == FIXED32:
             size = 4
         elif kind == FIXED64:

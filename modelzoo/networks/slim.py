@@ -6,32 +6,18 @@ A network is written as in its slim source: each call names a scope; variables a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 
+from converters.keras.names import legal_name
+from converters.keras.taps import Tap
 from modelzoo.networks.weights import ArraySource
 
 POOLED = "pooled"
 """Name of the layer that pools the last map of a network without its classifier; it is no tap of slim's."""
-
-
-def legal_name(name: str) -> str:
-    """A source name as a Keras layer name: `/` becomes `.`, other characters outside [A-Za-z0-9_.-] become `_`."""
-    legal = re.sub(r"[^A-Za-z0-9_.-]", "_", name.replace("/", "."))
-    return legal if re.match(r"[A-Za-z0-9.]", legal) else "." + legal
-
-
-@dataclass
-class Tap:
-    """A named value inside a network: `end_point` says whether slim lists it among its end points."""
-
-    name: str
-    tensor: Any
-    end_point: bool
 
 
 def find_taps(model: keras.Model) -> dict[str, Tap]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from converters.keras.weights import FromArray, alike_named
 from modelzoo.errors import WeightsMismatchError
 
 if TYPE_CHECKING:
     import numpy as np
+
+__all__ = ["ArraySource", "FromArray", "alike_named"]
 
 _log = logging.getLogger("modelzoo")
 
@@ -24,47 +26,6 @@ _TRAINING_LEFTOVERS = re.compile(
     r"|(^|/)(beta\d_power|save_counter)$"
     r"|^_CHECKPOINTABLE_OBJECT_GRAPH$"
 )
-
-
-class FromArray:
-    """A Keras initialiser that gives one array instead of drawing numbers.
-
-    It is in a layer only while the layer is built; the stock initialiser is put back afterwards, so that the
-    model's config names nothing of modelzoo.
-    """
-
-    def __init__(self, array: np.ndarray) -> None:
-        self.array = array
-
-    def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
-        import tensorflow as tf
-
-        # TensorFlow copies a read-only array into memory of its own, aligned as its kernels need it. An array that
-        # it may share instead would let an optimiser write into the caller's memory, so it never gets one.
-        array = self.array
-        if array.flags.writeable:
-            array = array.view()
-            array.flags.writeable = False
-        tensor = tf.convert_to_tensor(array)
-        return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
-
-
-@contextmanager
-def alike_named() -> Iterator[None]:
-    """TensorFlow variables that are made inside have one name; Keras' own names and paths are untouched.
-
-    TensorFlow prepares a kernel for each pair of name and shape that it has not met, which costs more than all the
-    rest of making a variable. Nothing reads the name: files and optimisers go by Keras' paths. The scope is this
-    thread's alone.
-    """
-    import tensorflow as tf
-
-    def rename(make: Callable[..., Any], **arguments: Any) -> Any:
-        # A slash at the end leaves the layer's name scope, which would make the name differ again.
-        return make(**{**arguments, "name": "variable/"})
-
-    with tf.variable_creator_scope(rename):
-        yield
 
 
 class ArraySource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from modelzoo.checkpoints.crc32c import _LONG, _SHORT, crc32c, mask, unmask
+from modelzoo.checkpoints.crc32c import _LONG, _SHORT, combine, crc32c, mask, unmask
 
 _P = (1 << 32) | 0x1EDC6F41  # the generator, not reflected
 
@@ -55,6 +55,13 @@ def test_the_data_is_not_changed():
 def test_a_mask_is_undone():
     for crc in (0, 1, 0xE3069283, 0xFFFFFFFF):
         assert unmask(mask(crc)) == crc != mask(crc)
+
+
+@pytest.mark.parametrize("sizes", [[], [5], [0, 3, 0], [1, 1000, 4, 0, 77, 3000], [9] * 300], ids=str)
+def test_checksums_combine_to_that_of_all_bytes(sizes):
+    random = np.random.default_rng(len(sizes))
+    parts = [random.integers(0, 256, size, np.uint8).tobytes() for size in sizes]
+    assert combine([(crc32c(part), len(part)) for part in parts]) == crc32c(b"".join(parts))
 
 
 def power_of_x(exponent: int) -> int:

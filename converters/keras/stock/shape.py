@@ -181,8 +181,10 @@ def _squeezed(at: Node, x: Held, axes: list[int] | None) -> Result:
     if axes is None or x.flat is not None:
         return None
     gone = {axis % x.rank for axis in axes}
-    if x.axes[0] in gone or any(x.shape[axis] != 1 for axis in gone):
+    if any(x.shape[axis] != 1 for axis in gone) or len(gone) == x.rank:
         return None
+    if x.axes[0] in gone:  # another axis comes first, which no layer does
+        return Held.of(keras.ops.squeeze(at.source(x), axis=tuple(sorted(gone))), nonnegative=x.nonnegative)
     kept = [axis for axis in x.axes if axis not in gone]
     sizes = [size for size, axis in zip(x.tensor.shape, x.axes, strict=True) if axis not in gone][1:]
     if sum(size is None for size in sizes) > 1:
