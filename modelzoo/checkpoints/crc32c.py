@@ -35,6 +35,7 @@ _SHORT = (123, 145, 178, 195, 266)
 _WORD = 8
 _REST_BYTES = _SHORT[-1] * _WORD
 _ROW_BYTES = 128
+_FEW = 100  # of fewer checksums, NumPy's calls take longer than the work
 _SEGMENT_WORDS = 1 << 15  # 256 kB: the working buffer stays in the second-level cache
 
 
@@ -72,10 +73,21 @@ def crc32c(data: Any) -> int:
 
 def combine(parts: Sequence[tuple[int, int]]) -> int:
     """The checksum of messages that follow one another, from (checksum, bytes) of each."""
+    # Either way, a checksum is moved on by a number of bytes: a linear step for each bit of that number.
+    if len(parts) < _FEW:
+        crc = 0
+        for following, size in parts:
+            bit = 0
+            while size >> bit:
+                if size >> bit & 1:
+                    low, second, third, high = _step_tables(bit)
+                    crc = low[crc & 0xFF] ^ second[crc >> 8 & 0xFF] ^ third[crc >> 16 & 0xFF] ^ high[crc >> 24]
+                bit += 1
+            crc ^= following
+        return crc
     crcs = np.array([crc for crc, _ in parts], dtype=np.uint32)
     sizes = np.array([size for _, size in parts], dtype=np.int64)
     behind = sizes.sum() - sizes.cumsum()
-    # Each checksum is moved on by what lies behind it, which is a linear step for each bit of that number.
     for bit in range(int(behind.max(initial=0)).bit_length()):
         moved = np.flatnonzero(behind >> bit & 1)
         crcs[moved] = _apply(_expanded_step(bit), crcs[moved])
@@ -164,7 +176,7 @@ def _row_tables() -> tuple[np.ndarray, np.ndarray, list[list[int]]]:
         positions = np.concatenate([positions, _apply(_expanded_step(bit), positions)])
         bit += 1
     flat = np.ascontiguousarray(positions[::-1]).reshape(-1)
-    return flat, np.arange(_ROW_BYTES, dtype=np.int64) * 256, _expanded_step(bit).tolist()
+    return flat, np.arange(_ROW_BYTES, dtype=np.int64) * 256, _step_tables(bit)
 
 
 @functools.cache
@@ -175,6 +187,12 @@ def _expanded_step(bit: int) -> np.ndarray:
         before = _expanded_step(bit - 1)
         return _expand(_apply(before, _apply(before, single)))
     return _expand((single >> np.uint32(8)) ^ np.array(_byte_table(), dtype=np.uint32)[single & np.uint32(0xFF)])
+
+
+@functools.cache
+def _step_tables(bit: int) -> list[list[int]]:
+    """The tables of `_expanded_step`, for numbers one by one."""
+    return _expanded_step(bit).tolist()
 
 
 def _expand(basis: np.ndarray) -> np.ndarray:

@@ -34,7 +34,7 @@ __all__ = ["OBJECT_GRAPH_KEY", "TensorFlowV2Checkpoint", "shard_name"]
 
 OBJECT_GRAPH_KEY = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _MOST_SHARDS = 100_000  # five digits in the file name
-_NEIGHBOURS_BYTES = 1 << 20
+_NEIGHBOURS_BYTES = 4 << 20
 
 
 def shard_name(prefix: str, number: int, count: int) -> str:
@@ -184,7 +184,7 @@ def _decode(key: bytes) -> str:
 
 
 def _find_neighbours(entries: Mapping[bytes, _Entry]) -> dict[bytes, list[bytes]]:
-    """Entries whose values lie side by side and have at most a megabyte together: key -> keys, in their order."""
+    """Entries whose values lie side by side and have at most `_NEIGHBOURS_BYTES` together: key -> keys, in their order."""
     found: dict[bytes, list[bytes]] = {}
     together: list[bytes] = []
     shard = behind = size = 0
