@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -60,7 +61,12 @@ def load_graph(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> ir
 def _read(path: Path) -> onnx.ModelProto:
     proto = onnx.ModelProto()
     try:
-        proto.ParseFromString(path.read_bytes())
+        with path.open("rb") as file:
+            # Parsed from the map: the file's bytes are never in memory twice. An empty file cannot be mapped.
+            size = os.fstat(file.fileno()).st_size
+            if size:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
+                    proto.ParseFromString(view)
     except OSError as error:
         raise CheckpointFormatError(
             f"The model {path.name!r} cannot be read ({error.strerror}).", received=str(path), hint="check the path"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -87,7 +87,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
         if key not in self._entries:
             return None
         with damage_in(self.path, OBJECT_GRAPH_KEY):
-            graph = self._read_entry(key, self._entries[key]).reshape(-1)
+            graph = self._read_entry(key, self._entries[key], OBJECT_GRAPH_KEY).reshape(-1)
             if graph.dtype != object or graph.size != 1:
                 raise Damage("the object graph is not one string")
             return graph[0]
@@ -102,7 +102,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
         entry = self._entries[key]
         with damage_in(self.path, name):
             if not entry.slices:
-                return self._read_entry(key, entry)
+                return self._read_entry(key, entry, name)
             if len(set(entry.slices)) != len(entry.slices):
                 raise Damage("the same slice is listed twice")
             self._check_total(key, entry)
@@ -112,7 +112,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
                 part = self._entries[part_key]
                 if (part.type, part.shape, part.slices) != (entry.type, shape, ()):
                     raise Damage("a slice differs from its tensor in type or shape")
-                return self._read_entry(part_key, part)
+                return self._read_entry(part_key, part, name)
 
             return assemble(entry.shape, entry.type.dtype, entry.slices, read)
 
@@ -128,10 +128,10 @@ class TensorFlowV2Checkpoint(Checkpoint):
         if total > sum(self._shard(number).size for number in shards):
             raise Damage("too short: its slices together have more bytes than their data files")
 
-    def _read_entry(self, key: bytes, entry: _Entry) -> np.ndarray:
-        """The array of an entry that is stored in one piece."""
+    def _read_entry(self, key: bytes, entry: _Entry, name: str) -> np.ndarray:
+        """The array of an entry that is stored in one piece; `name` is its tensor's."""
         shard = self._shard(entry.shard)
-        with damage_in(shard.path, "" if key[0] == 0 else _decode(key)):
+        with damage_in(shard.path, name):
             stored = shard.window(entry.offset, entry.size, "its values")
             if entry.type.number == STRING:
                 return _strings(stored, entry)
@@ -139,7 +139,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
                 raise Damage(f"{entry.size} bytes do not make {entry.type.name} of shape {list(entry.shape)}")
             if key not in self._verified:
                 self._verify(key, entry, stored, shard)
-            return np.frombuffer(stored, dtype=entry.type.dtype).reshape(entry.shape)
+            return np.ndarray(entry.shape, entry.type.dtype, stored)
 
     def _verify(self, key: bytes, entry: _Entry, stored: memoryview, shard: MappedFile) -> None:
         """Check the checksum of an entry's values, and with it those of its small neighbours.
@@ -160,7 +160,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
                     self._verified.update(together)
                     return
             for one in together:
-                del self._neighbours[one]
+                self._neighbours.pop(one, None)
         if mask(crc32c(stored)) != entry.checksum:
             raise Damage("checksum of its values does not match")
         self._verified.add(key)
@@ -184,7 +184,7 @@ def _decode(key: bytes) -> str:
 
 
 def _find_neighbours(entries: Mapping[bytes, _Entry]) -> dict[bytes, list[bytes]]:
-    """Entries whose values lie side by side and have at most `_NEIGHBOURS_BYTES` together: key -> keys, in their order."""
+    """Entries whose values lie side by side, `_NEIGHBOURS_BYTES` at most: key -> keys of all, in their order."""
     found: dict[bytes, list[bytes]] = {}
     together: list[bytes] = []
     shard = behind = size = 0
@@ -238,24 +238,28 @@ def _parse_header(message: bytes) -> int:
 
 
 def _parse_entry(message: bytes) -> _Entry:
-    numbers = {1: 0, 3: 0, 4: 0, 5: 0}
+    type_number = shard = offset = size = checksum = 0
     shape: tuple[int, ...] = ()
-    checksum = 0
     slices = []
+    value: Any
     for number, kind, value in fields(message):
         if kind == VARINT:
-            assert isinstance(value, int)
-            if number in numbers:
-                numbers[number] = value
-        else:
-            assert not isinstance(value, int)
-            if number == 2 and kind == LENGTH:
+            if number == 1:
+                type_number = value
+            elif number == 3:
+                shard = value
+            elif number == 4:
+                offset = value
+            elif number == 5:
+                size = value
+        elif kind == LENGTH:
+            if number == 2:
                 shape = parse_shape(value)
-            elif number == 6 and kind == FIXED32:
-                checksum = int.from_bytes(value, "little")
-            elif number == 7 and kind == LENGTH:
+            elif number == 7:
                 slices.append(parse_slice(value))
-    return _Entry(data_type(numbers[1]), shape, numbers[3], numbers[4], numbers[5], checksum, tuple(slices))
+        elif kind == FIXED32 and number == 6:
+            checksum = int.from_bytes(value, "little")
+    return _Entry(data_type(type_number), shape, shard, offset, size, checksum, tuple(slices))
 
 
 def _strings(stored: memoryview, entry: _Entry) -> np.ndarray:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import subprocess
-import sys
 import zipfile
 
 import h5py
+import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -81,6 +80,27 @@ def test_safetensors_arrays_are_views(tmp_path):
     with open_checkpoint(tmp_path / "x.safetensors") as checkpoint:
         equal(checkpoint, arrays)
         assert not checkpoint["net/a/weights"].flags.owndata
+
+
+def test_safetensors_holds_narrow_types(tmp_path):
+    types = {
+        "BF16": ml_dtypes.bfloat16,
+        "F8_E4M3": ml_dtypes.float8_e4m3fn,
+        "F8_E5M2": ml_dtypes.float8_e5m2,
+        "BOOL": bool,
+    }
+    header, body = {}, b""
+    for code, dtype in types.items():
+        values = np.array([[1, 0, 1]]).astype(dtype).tobytes()
+        header[code] = {"dtype": code, "shape": [1, 3], "data_offsets": [len(body), len(body) + len(values)]}
+        body += values
+    text = json.dumps(header).encode()
+    (tmp_path / "x.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + body)
+    with open_checkpoint(tmp_path / "x.safetensors") as checkpoint:
+        for code, dtype in types.items():
+            assert checkpoint[code].dtype == np.dtype(dtype)
+            assert checkpoint.entries[code].dtype == np.dtype(dtype).name
+            assert checkpoint[code].astype(float).tolist() == [[1, 0, 1]]
 
 
 @pytest.mark.parametrize(
@@ -240,17 +260,3 @@ def test_an_h5_shape_that_the_file_cannot_hold_is_refused(tmp_path):
         file.create_dataset("a", (1 << 20, 1 << 20), "f4", chunks=(1024, 1024))
     with pytest.raises(errors.CheckpointError):
         open_checkpoint(tmp_path / "x.h5")
-
-
-def test_reading_imports_neither_tensorflow_nor_keras(tmp_path):
-    write_v1(tmp_path / "x", ARRAYS)
-    h5_file(tmp_path / "x.h5")
-    code = f"""
-import sys
-from modelzoo.checkpoints import open_checkpoint
-for name in ("x", "x.h5"):
-    checkpoint = open_checkpoint({str(tmp_path)!r} + "/" + name)
-    assert [checkpoint[key].shape for key in checkpoint]
-assert not {{"tensorflow", "keras", "onnx", "requests"}} & set(sys.modules)
-"""
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import shutil
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
@@ -197,3 +199,21 @@ def test_a_cut_checkpoint_is_known_by_its_beginning(made):
 def test_nothing_there_is_an_error_of_its_own(tmp_path, name):
     with pytest.raises(CheckpointError):
         open_checkpoint(tmp_path / name)
+
+
+def test_reading_any_format_imports_no_framework(made):
+    code = f"""
+import sys
+from modelzoo.checkpoints import open_checkpoint
+for path in {[str(path) for path in made.values()]!r}:
+    with open_checkpoint(path) as checkpoint:
+        assert [checkpoint[name].shape for name in checkpoint]
+heavy = {{"tensorflow", "keras", "onnx", "safetensors", "h5py", "requests"}}
+assert not heavy & set(sys.modules), heavy & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_importing_the_package_imports_not_even_numpy():
+    code = "import sys, modelzoo.checkpoints; assert 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
