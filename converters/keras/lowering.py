@@ -88,6 +88,18 @@ def to_keras(
         return _Lowering(graph, data_format).build(inputs or {}, outputs, name)
 
 
+class _Scope(dict[ir.Value, Any]):
+    """What is held for each value; an initialiser is read when it is asked for, and not kept.
+
+    Kept, the arrays of all layers would be in memory beside the file's bytes and TensorFlow's variables.
+    """
+
+    def __missing__(self, value: ir.Value) -> Any:
+        if value.const_value is None:
+            raise KeyError(value)
+        return tensor_value(value.const_value)
+
+
 class _Lowering:
     """The state of one walk: what is held for each value, and the names given so far."""
 
@@ -97,7 +109,7 @@ class _Lowering:
         self.keep_source = data_format == "source"
         self.names = LayerNames()
         self.folded: dict[Any, Any] = {}
-        self.scope: dict[ir.Value, Any] = {}
+        self.scope: dict[ir.Value, Any] = _Scope()
         self.layouts: dict[str, str] = {}
         self.stock_only = True
         self.batch: int | None = None
@@ -105,9 +117,6 @@ class _Lowering:
     # -- the whole ------------------------------------------------------------------------------------------------
 
     def build(self, shapes: Mapping[str, Shape], outputs: Sequence[str] | None, name: str | None) -> keras.Model:
-        for value in self.graph.initializers.values():
-            if value.const_value is not None:
-                self.scope[value] = tensor_value(value.const_value)
         symbolic = self._inputs(shapes)
         chosen = self._chosen(outputs)
         needed = self._needed(set(chosen.values()))
@@ -133,7 +142,7 @@ class _Lowering:
         return made
 
     def _inputs(self, shapes: Mapping[str, Shape]) -> dict[str, Any]:
-        declared = {value.name or "": value for value in self.graph.inputs if value not in self.scope}
+        declared = {value.name or "": value for value in self.graph.inputs if value.const_value is None}
         for name in shapes:
             if name not in declared:
                 raise ArrayError(

@@ -60,6 +60,8 @@ def wrap(
     outer = list(dict.fromkeys(value for item in nodes for value in item.inputs if value is not None))
     outer += [value for item in nodes for value in sorted(reads(item) - set(outer), key=lambda v: v.name or "")]
     outer = [value for value in dict.fromkeys(outer) if value not in inner]
+    # Each constant is read from the file once.
+    scope = {value: scope[value] for value in outer}
     fed = [value for value in outer if isinstance(scope[value], Held)]
     constants = [value for value in outer if isinstance(scope[value], np.ndarray)]
     weights = [value for value in constants if _is_weight(scope[value])]
