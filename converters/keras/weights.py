@@ -53,22 +53,25 @@ def alike_named() -> Iterator[None]:
         yield
 
 
-def call_with(layer: Any, x: Any, arrays: dict[str, np.ndarray | None]) -> Any:
+def call_with(layer: Any, x: Any, arrays: dict[str, np.ndarray | None], *, holder: Any = None, **arguments: Any) -> Any:
     """Call `layer` on `x` while its initialisers give arrays, and put the stock ones back.
 
     Args:
         layer: an unbuilt Keras layer.
         x: its symbolic input.
         arrays: weight (`kernel` for the attribute `kernel_initializer`) -> array of its shape; None is left out.
+        holder: who has the initialisers, if not the layer itself (the cell of a recurrent layer).
+        **arguments: of the call.
     """
+    owner = layer if holder is None else holder
     stock: dict[str, Any] = {}
     for weight, array in arrays.items():
         if array is not None:
             attribute = f"{weight}_initializer"
-            stock[attribute] = getattr(layer, attribute)
-            setattr(layer, attribute, FromArray(array))
+            stock[attribute] = getattr(owner, attribute)
+            setattr(owner, attribute, FromArray(array))
     try:
-        return layer(x)
+        return layer(x, **arguments)
     finally:
         for attribute, initializer in stock.items():
-            setattr(layer, attribute, initializer)
+            setattr(owner, attribute, initializer)

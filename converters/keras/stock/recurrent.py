@@ -10,6 +10,7 @@ import numpy as np
 from converters.keras.held import Held
 from converters.keras.node import Node
 from converters.keras.stock.table import Result, stock
+from converters.keras.weights import call_with
 
 _ORDER = {"LSTM": [0, 2, 3, 1], "GRU": [0, 1, 2]}  # ONNX iofc -> Keras ifco; ONNX zrh is Keras' own
 
@@ -46,24 +47,9 @@ def _one(
     else:
         merged = np.stack([_bias(bias[:width], kind), _bias(bias[width:], kind)])
     layer = at.layer(getattr(keras.layers, kind), units, return_sequences=True, return_state=True, part=part, **options)
-    cell = layer.cell
     arrays = {"kernel": _gates(w, kind), "recurrent": _gates(r, kind), "bias": merged}
-    return _called(cell, layer, x, arrays, states)
-
-
-def _called(cell: Any, layer: Any, x: Any, arrays: dict[str, np.ndarray], states: list[Any]) -> Any:
-    from converters.keras.weights import FromArray
-
-    stock_ones = {}
-    for weight, array in arrays.items():
-        attribute = f"{weight}_initializer"
-        stock_ones[attribute] = getattr(cell, attribute)
-        setattr(cell, attribute, FromArray(np.ascontiguousarray(array)))
-    try:
-        return layer(x, initial_state=states) if states else layer(x)
-    finally:
-        for attribute, initializer in stock_ones.items():
-            setattr(cell, attribute, initializer)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return call_with(layer, x, contiguous, holder=layer.cell, initial_state=states or None)
 
 
 def _recurrent(
