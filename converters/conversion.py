@@ -1,4 +1,7 @@
-"""`convert()`: one call from a model file of another framework to what TensorFlow users work with."""
+"""`convert()`: one call from a model file of another framework to what TensorFlow users work with.
+
+Caffe networks and ONNX models become a hub graph first, and everything else is made of that.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelzoo.errors import ConversionError, DiskError, UsageError
+from modelzoo.errors import DiskError, UsageError
 
 __all__ = ["TARGETS", "convert"]
 
 TARGETS = ("keras", "function", "savedmodel", "onnx")
 
-#: Suffix -> front end; what has none of them is looked at by the ONNX front end, which says what is wrong.
+#: Suffixes of Caffe's files; what has none of them is looked at by the ONNX front end, which says what is wrong.
 _CAFFE = (".prototxt", ".caffemodel")
 
 
@@ -36,16 +39,19 @@ def convert(
     """Convert a model to Keras, a function, a SavedModel or ONNX.
 
     Args:
-        model: path of an `.onnx` file, or a `ModelProto`.
-        weights: a second file, for formats that keep architecture and numbers apart (Caffe).
+        model: path of an `.onnx` file or of a Caffe network (`.prototxt`, or a `.caffemodel` that describes its
+            network too), or a `ModelProto`.
+        weights: of a Caffe network: a `.caffemodel` or HDF5 file. None: every layer is filled as the network says.
         to: "keras" a model of stock layers; "function" a callable by source names in the source's layout, for the
             whole operator set; "savedmodel" a folder; "onnx" the checked model.
         out: where to write it: `.keras`, a folder for "savedmodel", `.onnx`. None: only the object is returned.
         inputs: input name -> shape in the source's layout, None = dynamic; instead of the declared shapes.
         outputs: tensor or node names instead of the model's outputs.
-        phase, stages, level: of a Caffe network.
+        phase: of a Caffe network: "test", or "train" for the layers of training, with its dropout and batch statistics.
+        stages, level: of a Caffe network's state.
         data_format: "channels_last", or "source" to keep the source's layout at the borders (Keras, SavedModel).
-        verify: run source and result on random inputs; the object's `.report` is a `ParityReport`.
+        verify: run source and result on random inputs; the object's `.report` is a `ParityReport`. The source is run
+            by onnxruntime, a Caffe network by OpenCV where it is installed and can run it.
         rtol: largest error of an output, relative to the reference's largest magnitude.
 
     Returns:
@@ -57,21 +63,31 @@ def convert(
         ParityError: with `verify`, an output differs by more than `rtol`; the report is attached.
         UsageError: arguments that make no sense together.
     """
-    _check(model, weights, to, out)
-    made: Any
+    caffe = _is_caffe(model, weights)
+    _check(model, to, out, caffe, phase)
     name = Path(model).name if isinstance(model, str | os.PathLike) else (model.graph.name or "model")
+    source, shapes = model, inputs
+    if caffe:
+        from converters.caffe.graph import load_caffe
+
+        source = load_caffe(model, weights, phase=phase, stages=stages, level=level, inputs=_whole(inputs))
+        shapes = None
+    check = _Verification(source, name, shapes, rtol, (model, weights) if caffe else None) if verify else None
+    made: Any
+    report = None
     if to == "onnx":
-        return _to_onnx(model, out)
+        made = _to_onnx(source, out)
+        return made
     if to == "function":
         from converters.function import load
 
-        made = load(model, outputs=outputs)
-        report = _verify_function(model, made, name, inputs, outputs, rtol) if verify else None
+        made = load(source, outputs=outputs)
+        report = check.of_function(made) if check else None
     else:
         from converters.keras import to_keras
 
-        made = to_keras(model, inputs=inputs, outputs=outputs, data_format=data_format, name=Path(name).stem)
-        report = _verify_keras(model, made, name, inputs, rtol) if verify else None
+        made = to_keras(source, inputs=shapes, outputs=outputs, data_format=data_format, name=Path(name).stem)
+        report = check.of_keras(made) if check else None
     object.__setattr__(made, "report", report)
     if report is not None:
         report.raise_if_failed()
@@ -82,20 +98,37 @@ def convert(
     return made
 
 
-def _check(model: Any, weights: Any, to: str, out: Any) -> None:
+def _is_caffe(model: Any, weights: Any) -> bool:
+    return isinstance(model, str | os.PathLike) and (weights is not None or Path(model).suffix in _CAFFE)
+
+
+def _check(model: Any, to: str, out: Any, caffe: bool, phase: str) -> None:
     if to not in TARGETS:
         raise UsageError(f"There is no target {to!r}.", received=repr(to), hint=f"to is one of {', '.join(TARGETS)}")
     if to == "savedmodel" and out is None:
         raise UsageError("A SavedModel is a folder: say where it goes.", hint="out='folder', on the command line -o")
     if to == "keras" and out is not None and Path(out).suffix != ".keras":
         raise UsageError("Keras keeps a model in a .keras file.", received=str(out), hint="name it NAME.keras")
-    suffix = Path(model).suffix if isinstance(model, str | os.PathLike) else ""
-    if suffix in _CAFFE or weights is not None:
-        raise ConversionError(
-            "Caffe models cannot be converted by this version.",
-            received=str(model),
-            hint="ONNX files can: modelzoo convert MODEL.onnx",
-        )
+    if not caffe and phase != "test":
+        raise UsageError("Only a Caffe network has phases.", received=f"phase={phase!r}")
+
+
+def _whole(inputs: Mapping[str, Sequence[int | None]] | None) -> dict[str, tuple[int, ...]] | None:
+    """Shapes for Caffe, whose sizes are all known: one picture where the number is left open."""
+    if inputs is None:
+        return None
+    whole = {}
+    for name, shape in inputs.items():
+        sizes = [1 if index == 0 and size is None else size for index, size in enumerate(shape)]
+        known = tuple(size for size in sizes if size is not None)
+        if len(known) != len(sizes):
+            raise UsageError(
+                "Only the first axis of a Caffe network's input may be open.",
+                received=f"{name}={tuple(shape)}",
+                hint="give its height and width",
+            )
+        whole[name] = known
+    return whole
 
 
 def _publish(out: Path, write: Callable[[str], Any], *, folder: bool) -> Path:
@@ -127,66 +160,78 @@ def _to_onnx(model: Any, out: Any) -> Any:
     return proto
 
 
-def _source(model: Any) -> tuple[Any, Path | None]:
-    import onnx
+class _Verification:
+    """What is needed to run the source later, taken before the source is made into something else."""
 
-    if isinstance(model, onnx.ModelProto):
-        return model, None
-    proto = onnx.ModelProto.FromString(Path(model).read_bytes())
-    return proto, Path(model).parent
+    def __init__(self, model: Any, name: str, shapes: Any, rtol: float, caffe: tuple[Any, Any] | None) -> None:
+        import onnx
+        import onnx_ir as ir
 
+        from converters.parity import sample_inputs
 
-def _verify_function(
-    model: Any, function: Any, name: str, shapes: Any, outputs: Sequence[str] | None, rtol: float
-) -> Any:
-    from converters.function.values import as_numpy
-    from converters.parity import check_parity, sample_inputs
+        self.folder: Path | None = None
+        if isinstance(model, ir.Model):
+            self.proto = ir.to_proto(model)
+        elif isinstance(model, onnx.ModelProto):
+            self.proto = model
+        else:
+            self.proto = onnx.ModelProto.FromString(Path(model).read_bytes())
+            self.folder = Path(model).parent
+        self.name, self.rtol, self.caffe = name, rtol, caffe
+        self.inputs = sample_inputs(self.proto, shapes)
 
-    proto, folder = _source(model)
+    def of_function(self, function: Any) -> Any:
+        from converters.function.values import as_numpy
 
-    def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-        return {key: as_numpy(value) for key, value in function(dict(inputs)).items()}
+        def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+            return {key: as_numpy(value) for key, value in function(dict(inputs)).items()}
 
-    given = sample_inputs(proto, shapes)
-    wanted = list(function.output_names)
-    return check_parity(proto, run, inputs=given, outputs=wanted, taps=[], rtol=rtol, model=name, folder=folder)
+        return self._compare(run, list(function.output_names), [])
 
+    def of_keras(self, made: Any) -> Any:
+        import keras
+        import numpy as np
 
-def _verify_keras(model: Any, made: Any, name: str, shapes: Any, rtol: float) -> Any:
-    import keras
-    import numpy as np
+        from converters.keras.held import channels_last
 
-    from converters.keras.held import channels_last
-    from converters.parity import check_parity, sample_inputs
+        produced = [item for node in self.proto.graph.node for item in node.output]
+        outputs = list(made.output_sources)
+        taps = [item for item in produced if item in made.taps and item not in outputs]
+        feeds = made.input if isinstance(made.input, dict) else {made.input_sources[0]: made.input}
+        results = made.output if isinstance(made.output, dict) else {outputs[0]: made.output}
+        probe = keras.Model(feeds, {**{tap: made.taps[tap].tensor for tap in taps}, **results})
 
-    proto, folder = _source(model)
-    produced = [item for node in proto.graph.node for item in node.output]
-    outputs = list(made.output_sources)
-    taps = [item for item in produced if item in made.taps and item not in outputs]
-    feeds = made.input if isinstance(made.input, dict) else {made.input_sources[0]: made.input}
-    results = made.output if isinstance(made.output, dict) else {outputs[0]: made.output}
-    probe = keras.Model(feeds, {**{tap: made.taps[tap].tensor for tap in taps}, **results})
+        def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+            fed = {}
+            for key, value in inputs.items():
+                last = made.layouts[key] == "channels_last"
+                fed[key] = np.transpose(value, channels_last(value.ndim)) if last else value
+            computed = {}
+            for key, value in probe(fed, training=False).items():
+                array = np.asarray(value)
+                if made.layouts.get(key) == "channels_last":
+                    array = np.moveaxis(array, -1, 1)
+                computed[key] = array
+            return computed
 
-    def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-        fed = {}
-        for key, value in inputs.items():
-            last = made.layouts[key] == "channels_last"
-            fed[key] = np.transpose(value, channels_last(value.ndim)) if last else value
-        computed = {}
-        for key, value in probe(fed, training=False).items():
-            array = np.asarray(value)
-            if made.layouts.get(key) == "channels_last":
-                array = np.moveaxis(array, -1, 1)
-            computed[key] = array
-        return computed
+        return self._compare(run, outputs, taps)
 
-    return check_parity(
-        proto,
-        run,
-        inputs=sample_inputs(proto, shapes),
-        outputs=outputs,
-        taps=taps,
-        rtol=rtol,
-        model=name,
-        folder=folder,
-    )
+    def _compare(self, run: Any, outputs: list[str], taps: list[str]) -> Any:
+        from converters.parity import check_parity
+
+        reference = None
+        if self.caffe is not None:
+            from converters.caffe.opencv import run_opencv
+
+            reference = run_opencv(*self.caffe, self.inputs, outputs)
+        return check_parity(
+            self.proto,
+            run,
+            inputs=self.inputs,
+            outputs=outputs,
+            taps=taps,
+            rtol=self.rtol,
+            model=self.name,
+            folder=self.folder,
+            reference=reference,
+        )

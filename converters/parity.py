@@ -51,11 +51,13 @@ class ParityReport:
         model: what was compared.
         rtol: the largest `max_rel` that an output may have.
         rows: outputs first, then taps in the source's order.
+        reference: who computed what the result was compared with.
     """
 
     model: str
     rtol: float
     rows: tuple[TapError, ...]
+    reference: str = "onnxruntime"
 
     @property
     def worst(self) -> TapError | None:
@@ -71,7 +73,13 @@ class ParityReport:
     def as_dict(self) -> dict[str, Any]:
         """The report as JSON values."""
         rows = [{**asdict(row), "shape": list(row.shape)} for row in self.rows]
-        return {"model": self.model, "rtol": self.rtol, "passed": self.passed, "rows": rows}
+        return {
+            "model": self.model,
+            "reference": self.reference,
+            "rtol": self.rtol,
+            "passed": self.passed,
+            "rows": rows,
+        }
 
     def as_table(self, *, taps: bool = False) -> str:
         """Lines of text: outputs, and with `taps` every tap."""
@@ -148,6 +156,7 @@ def check_parity(
     rtol: float = 1e-4,
     model: str = "model",
     folder: str | os.PathLike[str] | None = None,
+    reference: tuple[str, Mapping[str, np.ndarray]] | None = None,
 ) -> ParityReport:
     """Compare a result with its source.
 
@@ -159,21 +168,22 @@ def check_parity(
         rtol: of outputs.
         model: its name, for messages.
         folder: of the source's external data.
+        reference: (who, tensor name -> array) instead of what onnxruntime makes of the source.
 
     Raises:
         ConversionError: onnxruntime cannot run the source.
     """
     names = list(dict.fromkeys([*outputs, *taps]))
-    reference = _reference(source, names, inputs, folder)
-    result = run(inputs, [name for name in names if name in reference])
+    who, wanted_values = reference or ("onnxruntime", _reference(source, names, inputs, folder))
+    result = run(inputs, [name for name in names if name in wanted_values])
     rows = []
     for depth, name in enumerate(names):
-        if name not in result or name not in reference:
+        if name not in result or name not in wanted_values:
             continue
-        wanted, got = np.asarray(reference[name]), np.asarray(result[name])
+        wanted, got = np.asarray(wanted_values[name]), np.asarray(result[name])
         kind = "output" if name in outputs else "tap"
         rows.append(TapError(name, kind, tuple(wanted.shape), *_errors(wanted, got), depth))
-    return ParityReport(model, rtol, tuple(sorted(rows, key=lambda row: (row.kind != "output", row.depth))))
+    return ParityReport(model, rtol, tuple(sorted(rows, key=lambda row: (row.kind != "output", row.depth))), who)
 
 
 def _errors(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:

@@ -20,6 +20,7 @@ _HOME = {
     "info": "modelzoo.registry",
     "list_models": "modelzoo.registry",
     "load_pretrained": "modelzoo.pretrained",
+    "restore": "modelzoo.networks.restore",
 }
 
 __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
@@ -27,6 +28,7 @@ __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 if TYPE_CHECKING:
     from converters import convert as convert
     from modelzoo import errors as errors
+    from modelzoo.networks.restore import restore as restore
     from modelzoo.pretrained import attach as attach
     from modelzoo.pretrained import fetch as fetch
     from modelzoo.pretrained import load_pretrained as load_pretrained

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("modelzoo")
 
-CONVERTERS = ("onnx",)
+CONVERTERS = ("caffe", "onnx")
 """The converters that cards may ask for."""
 
 Registries = Sequence[str | PathLike[str]]
@@ -144,13 +144,19 @@ def load_pretrained(
     _check_network(card, weights, options)
     path: Path | None
     folder: Path | None = None
+
+    def fetched() -> Fetched:
+        return fetch_card(card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress)
+
     if weights is None:
         path = None
     elif weights == "card":
-        fetched = fetch_card(card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress)
-        path, folder = weight_file(fetched), fetched.path
+        files = fetched()
+        path, folder = weight_file(files), files.path
+        options["graph"] = lambda: files.files.get("graph")
     else:
         path = Path(weights).expanduser()
+        options["graph"] = lambda: fetched().files.get("graph")
     model = builder(card, path, **options)
     if not trainable:
         model.trainable = False
@@ -221,7 +227,7 @@ def _check_network(card: Card, weights: Any, options: Mapping[str, Any]) -> None
         networks.check_arguments(card.build.network, **options, **card.build.args)
 
 
-def _build_network(card: Card, path: Path | None, **options: Any) -> keras.Model:
+def _build_network(card: Card, path: Path | None, *, graph: Any = None, **options: Any) -> keras.Model:
     from modelzoo import networks
 
     def build(arrays: Mapping[str, np.ndarray] | None) -> keras.Model:
@@ -242,21 +248,70 @@ def _build_network(card: Card, path: Path | None, **options: Any) -> keras.Model
         return build(arrays)
 
 
-def _build_converted(card: Card, path: Path | None, *, input_shape: Any, **options: Any) -> keras.Model:
-    """A model whose file holds the architecture too; its batch is left open."""
-    from converters.graph import load_graph
+def _build_converted(
+    card: Card, path: Path | None, *, input_shape: Any, graph: Callable[[], Path | None] | None = None, **options: Any
+) -> keras.Model:
+    """A model whose file holds the architecture too; its batch is left open.
+
+    `graph` brings the card's own description of the architecture, where the weights lie in a file of their own.
+    """
     from converters.keras import to_keras
 
     assert path is not None  # `_check_converted` refused it
-    graph = load_graph(path)
-    own = [value.name or "" for value in graph.graph.inputs if value.name not in graph.graph.initializers]
-    name = card.inputs[0].name if card.inputs else ""
+    name = card.name.replace("/", ".")
+    if card.build.converter == "caffe":
+        return to_keras(_caffe_graph(card, path, input_shape, graph), name=name)
+    from converters.graph import load_graph
+
+    hub = load_graph(path)
+    own = [value.name or "" for value in hub.graph.inputs if value.name not in hub.graph.initializers]
+    first = card.inputs[0].name if card.inputs else ""
     shapes: dict[str, tuple[int | None, ...]] = {}
-    if input_shape is not None and (name in own or len(own) == 1):
+    if input_shape is not None and (first in own or len(own) == 1):
         height, width, channels = input_shape
         source = (channels, height, width) if card.inputs[0].layout == "NCHW" else (height, width, channels)
-        shapes[name if name in own else own[0]] = (None, *source)
-    return to_keras(graph, inputs=shapes, name=card.name.replace("/", "."))
+        shapes[first if first in own else own[0]] = (None, *source)
+    return to_keras(hub, inputs=shapes, name=name)
+
+
+def _caffe_graph(card: Card, path: Path, input_shape: Any, graph: Callable[[], Path | None] | None) -> Any:
+    """The hub graph of a caffemodel: its prototxt is the card's, or lies beside a file of the user's own."""
+    from converters.caffe import load_caffe
+
+    weights, prototxt = _caffe_files(path)
+    if prototxt is None:
+        prototxt = graph() if graph is not None else None
+    shapes: dict[str, tuple[int, ...]] | None = None
+    if input_shape is not None and card.inputs:
+        height, width, channels = input_shape
+        if height is None or width is None:
+            raise UsageError(
+                f"{card.name!r} is a Caffe network, in which every size is fixed.",
+                received=f"input_shape={input_shape}",
+                hint="give numbers: input_shape=(224, 224, 3)",
+            )
+        shapes = {card.inputs[0].name: (1, channels, height, width)}
+    return load_caffe(weights if prototxt is None else prototxt, weights, inputs=shapes)
+
+
+def _caffe_files(path: Path) -> tuple[Path, Path | None]:
+    """(weights, prototxt beside them): `path` is the weight file, or a folder with one of each."""
+    if path.is_dir():
+        found = sorted([*path.glob("*.caffemodel"), *path.glob("*.caffemodel.h5")])
+        if len(found) != 1:
+            raise UsageError(
+                "A folder of a Caffe network holds one caffemodel.",
+                received=f"{path}: {', '.join(item.name for item in found) or 'none'}",
+                hint="pass the path of the file itself",
+            )
+        path = found[0]
+    beside = path.parent
+    stem = path.name.removesuffix(".h5").removesuffix(".caffemodel")
+    for name in ("deploy.prototxt", f"{stem}.prototxt", f"{stem}_deploy.prototxt", f"{stem}-deploy.prototxt"):
+        if (beside / name).is_file():
+            return path, beside / name
+    only = list(beside.glob("*.prototxt"))
+    return path, only[0] if len(only) == 1 else None
 
 
 def _check_converted(card: Card, weights: Any, options: Mapping[str, Any]) -> None:

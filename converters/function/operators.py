@@ -40,6 +40,7 @@ FAMILIES = (
     "signal",
     "tensor",
     "text",
+    "tokenizer",
     "training",
     "vision",
 )

@@ -87,6 +87,11 @@ class GraphFunction(tf.Module):
             ArrayError: an input is missing, unknown, or of another type or shape than declared.
             InvalidGraphError: an operator refuses what it gets.
         """
+        results = self.values(inputs)
+        return {name: _give(value) for name, value in results.items()}
+
+    def values(self, inputs: Mapping[str, Any] | None = None, /) -> dict[str, Any]:
+        """The outputs in the form in which they flow inside: `Narrow` for types that TensorFlow has no kernels for."""
         given = dict(inputs or {})
         missing = [name for name in self.input_names if name not in given and not _is_optional(self._inputs[name])]
         unknown = [name for name in given if name not in self._inputs]
@@ -104,8 +109,7 @@ class GraphFunction(tf.Module):
             else:
                 initial = self._plan.constants.get(value)
                 fed.append(tf.convert_to_tensor(self._variables_of[value]) if initial is None else initial)
-        results = self._plan.run(fed, scope)
-        return {name: _give(value) for name, value in zip(self.output_names, results, strict=True)}
+        return dict(zip(self.output_names, self._plan.run(fed, scope), strict=True))
 
 
 def _chosen(graph: ir.Graph, outputs: Sequence[str] | None) -> dict[str, ir.Value]:
@@ -211,6 +215,8 @@ def _feed(name: str, value: Any, declared: ir.TypeProtocol | None, shape: ir.Sha
     if isinstance(value, np.ndarray) and value.dtype in NARROW:
         return narrow(value)
     tensor = as_tensor(value)
+    if dtype is not None and dtype in _CASTABLE and tensor.dtype == tf.as_dtype(dtype):
+        tensor = tf.cast(tensor, tf_dtype(dtype))
     if dtype is not None and tensor.dtype != tf_dtype(dtype):
         raise ArrayError(f"Input {name!r} is declared as {dtype}.", received=tensor.dtype.name, hint="cast it")
     if dtype in NARROW:
@@ -221,7 +227,8 @@ def _feed(name: str, value: Any, declared: ir.TypeProtocol | None, shape: ir.Sha
 def _check_shape(name: str, given: tuple[Any, ...], declared: ir.Shape | None) -> None:
     if declared is None:
         return
-    wanted = [size if isinstance(size, int) else None for size in declared.dims]
+    # Some exporters write -1 for an open size.
+    wanted = [size if isinstance(size, int) and size >= 0 else None for size in declared.dims]
     fits = len(wanted) == len(given) and all(
         w is None or g is None or w == g for w, g in zip(wanted, given, strict=True)
     )

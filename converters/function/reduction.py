@@ -69,7 +69,12 @@ def _by_attribute(reduction: Reduction) -> Callable[..., Any]:
 
 def _by_input(reduction: Reduction) -> Callable[..., Any]:
     def row(x: Tensor, axes: Static | None = None, *, keepdims: int = 1, noop_with_empty_axes: int = 0) -> Tensor:
-        return reduction(x, _chosen(x, axes, bool(noop_with_empty_axes)), bool(keepdims))
+        made = reduction(x, _chosen(x, axes, bool(noop_with_empty_axes)), bool(keepdims))
+        if isinstance(axes, tf.Tensor) and x.shape.rank is not None and axes.shape.num_elements():
+            # Which axes is open, but not how many.
+            rank = x.shape.rank - (0 if keepdims else axes.shape.num_elements())
+            made = tf.ensure_shape(made, [None] * rank)
+        return made
 
     return row
 

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from converters.graph.merging import constant_of, register
 
-__all__ = ["fold_batch_norms"]
+__all__ = ["add_zero_biases", "fold_batch_norms"]
 
 #: Operator -> axis of its kernel that counts output channels.
 _CHANNELS = {"Conv": 0, "ConvTranspose": 1}
@@ -27,6 +27,24 @@ def fold_batch_norms(model: ir.Model) -> int:
         if node.op_type == "BatchNormalization" and node.domain == "" and _fold(model.graph, node):
             count += 1
     return count
+
+
+def add_zero_biases(model: ir.Model) -> None:
+    """Give every convolution without a bias one of zeros, in place.
+
+    For inference: TensorFlow runs a convolution and the activation behind it as one kernel only where a bias stands
+    between them.
+    """
+    for node in list(model.graph):
+        kernel = constant_of(node.inputs[1]) if node.op_type in _CHANNELS and len(node.inputs) > 1 else None
+        if node.domain or kernel is None or (len(node.inputs) > 2 and node.inputs[2] is not None):
+            continue
+        group = node.attributes.get("group")
+        channels = kernel.shape[0] if node.op_type == "Conv" else kernel.shape[1] * (group.value if group else 1)
+        node.resize_inputs(3)
+        node.replace_input_with(
+            2, register(model.graph, f"{node.outputs[0].name}.bias", np.zeros(channels, kernel.dtype))
+        )
 
 
 def _fold(graph: ir.Graph, norm: ir.Node) -> bool:

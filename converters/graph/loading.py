@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from google.protobuf.message import DecodeError
@@ -14,6 +15,8 @@ from google.protobuf.message import DecodeError
 from converters.graph.checks import check_opsets, check_values, sort_nodes
 from converters.graph.external import attach_external_data
 from converters.graph.naming import name_nodes
+from converters.graph.reading import attach_weights, split_weights
+from modelzoo.checkpoints.damage import Damage
 from modelzoo.errors import CheckpointFormatError, InvalidGraphError
 
 __all__ = ["load_graph"]
@@ -43,7 +46,9 @@ def load_graph(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> ir
         loaded, folder = _deserialise(model), None
     else:
         path = Path(model)
-        loaded, folder = _deserialise(_read(path)), path.parent.resolve()
+        proto, arrays = _read(path)
+        loaded, folder = _deserialise(proto), path.parent.resolve()
+        attach_weights(loaded, arrays)
     if not isinstance(model, ir.Model):
         attach_external_data(loaded, folder)
     _one_default_domain(loaded)
@@ -58,15 +63,21 @@ def load_graph(model: str | os.PathLike[str] | onnx.ModelProto | ir.Model) -> ir
     return loaded
 
 
-def _read(path: Path) -> onnx.ModelProto:
+def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+    """The model without its big initialisers, and these: views of the mapped file."""
     proto = onnx.ModelProto()
+    arrays: dict[str, np.ndarray] = {}
     try:
         with path.open("rb") as file:
-            # Parsed from the map: the file's bytes are never in memory twice. An empty file cannot be mapped.
-            size = os.fstat(file.fileno()).st_size
-            if size:
-                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped, memoryview(mapped) as view:
-                    proto.ParseFromString(view)
+            # An empty file cannot be mapped. The map lives as long as an array looks into it.
+            if os.fstat(file.fileno()).st_size:
+                view = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+                try:
+                    rest, arrays = split_weights(view)
+                except Damage:
+                    proto.ParseFromString(view)  # which says what is wrong
+                else:
+                    proto.ParseFromString(rest)
     except OSError as error:
         raise CheckpointFormatError(
             f"The model {path.name!r} cannot be read ({error.strerror}).", received=str(path), hint="check the path"
@@ -83,7 +94,7 @@ def _read(path: Path) -> onnx.ModelProto:
             received=f"{path} ({path.stat().st_size} bytes)",
             hint="fetch it again",
         )
-    return proto
+    return proto, arrays
 
 
 def _deserialise(proto: onnx.ModelProto) -> ir.Model:

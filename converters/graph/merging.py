@@ -17,8 +17,9 @@ __all__ = ["constant_of", "merge_constants", "register"]
 def merge_constants(model: ir.Model, keep: Collection[str] = ()) -> int:
     """Merge constants into the operators before them, in place.
 
-    `Conv + Add` gets a bias; so does `MatMul + Add`, as a third input that only this package's lowerings know;
-    `BatchNormalization * Mul + Add` gets another scale and shift.
+    `Conv * Mul + Add` gets another kernel and bias (exporters write a folded normalisation so); `MatMul + Add` gets a
+    bias, as a third input that only this package's lowerings know; `BatchNormalization * Mul + Add` gets another scale
+    and shift.
 
     Args:
         model: the hub graph.
@@ -50,12 +51,10 @@ def _merge_next(graph: ir.Graph, node: ir.Node, keep: Collection[str]) -> bool:
         return False
     if node.op_type == "BatchNormalization":
         merged = _into_norm(graph, node, reader.op_type, constant)
-    elif reader.op_type == "Mul":
-        return False
     elif node.op_type == "MatMul":
-        merged = _into_product(graph, node, constant)
+        merged = reader.op_type == "Add" and _into_product(graph, node, constant)
     else:
-        merged = _into_convolution(graph, node, constant)
+        merged = _into_convolution(graph, node, reader.op_type, constant)
     if not merged:
         return False
     last = reader.outputs[0]
@@ -76,17 +75,33 @@ def _per_channel(constant: np.ndarray, channels: int, spatial: int | None) -> np
     return constant.ravel() if shape == (1, channels, *([1] * spatial)) else None
 
 
-def _into_convolution(graph: ir.Graph, node: ir.Node, constant: np.ndarray) -> bool:
-    kernel = constant_of(node.inputs[1])
-    if kernel is None or (len(node.inputs) > 2 and node.inputs[2] is not None):
+def _into_convolution(graph: ir.Graph, node: ir.Node, operator: str, constant: np.ndarray) -> bool:
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    kernel, bias = constant_of(node.inputs[1]), constant_of(given)
+    if kernel is None or kernel.dtype != constant.dtype or (given is not None and bias is None):
         return False
     group = node.attributes.get("group")
-    channels = kernel.shape[0] if node.op_type == "Conv" else kernel.shape[1] * (group.value if group else 1)
-    bias = _per_channel(constant, channels, kernel.ndim - 2)
-    if bias is None:
+    groups = group.value if group else 1
+    if operator == "Mul" and node.op_type == "ConvTranspose" and groups != 1:
         return False
-    node.resize_inputs(3)
-    node.replace_input_with(2, register(graph, f"{node.outputs[0].name}.bias", bias.astype(kernel.dtype)))
+    axis = 0 if node.op_type == "Conv" else 1
+    channels = kernel.shape[0] if axis == 0 else kernel.shape[1] * groups
+    values = _per_channel(constant, channels, kernel.ndim - 2)
+    if values is None:
+        return False
+    name = node.outputs[0].name
+    # Computed in float64 and rounded once.
+    if operator == "Add":
+        bias = values if bias is None else values.astype(np.float64) + bias
+    else:
+        shape = [1] * kernel.ndim
+        shape[axis] = -1
+        scaled = (kernel * values.astype(np.float64).reshape(shape)).astype(kernel.dtype)
+        node.replace_input_with(1, register(graph, f"{name}.kernel", scaled))
+        bias = None if bias is None else bias * values.astype(np.float64)
+    if bias is not None:
+        node.resize_inputs(3)
+        node.replace_input_with(2, register(graph, f"{name}.bias", bias.astype(kernel.dtype)))
     return True
 
 

@@ -30,10 +30,21 @@ def fold(node: ir.Node, model: ir.Model, known: Mapping[ir.Value, np.ndarray]) -
 
 
 def follow_dims(node: ir.Node, inputs: list[Any]) -> list[Any] | None:
-    """The outputs of a node that cuts or joins sizes of which some are unknown; None if it does something else."""
-    row = _DIMS.get(node.op_type)
-    if row is None or node.domain:
+    """The outputs of a node that cuts, joins or computes with sizes of which some are unknown; None for other nodes.
+
+    What is computed from sizes alone is deferred: no tensor of the model, but part of each layer that reads it.
+    """
+    if node.domain:
         return None
+    row = _DIMS.get(node.op_type)
+    followed = None if row is None else _followed(row, node, inputs)
+    inside = not any(value.is_graph_output() for value in node.outputs)
+    if followed is None and inside and node.op_type in _ARITHMETIC and _of_sizes(inputs):
+        return [Deferred() for _ in node.outputs]
+    return followed
+
+
+def _followed(row: Callable[[list[Any], dict[str, Any]], Any], node: ir.Node, inputs: list[Any]) -> list[Any] | None:
     attributes = {
         name: plain(attribute)
         for name, attribute in node.attributes.items()
@@ -41,6 +52,15 @@ def follow_dims(node: ir.Node, inputs: list[Any]) -> list[Any] | None:
     }
     result = row(inputs, attributes)
     return None if result is None else [result]
+
+
+def _of_sizes(inputs: list[Any]) -> bool:
+    """Whether all inputs are sizes, or small constants beside them."""
+    small = all(
+        item is None or isinstance(item, Dims | Deferred) or (isinstance(item, np.ndarray) and item.size <= _SMALL)
+        for item in inputs
+    )
+    return small and any(isinstance(item, Dims | Deferred) for item in inputs)
 
 
 def _items(value: Any) -> np.ndarray | None:
@@ -127,6 +147,19 @@ def _reshape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
         return None
     return Dims(items.reshape(-1))
 
+
+#: Constants above this many elements are no sizes.
+_SMALL = 64
+
+#: What is done to sizes on their way into a shape, a start or an end.
+_ARITHMETIC = frozenset(
+    (
+        "Abs", "Add", "And", "Cast", "Ceil", "Concat", "Div", "Equal", "Floor", "Gather", "Greater", "GreaterOrEqual",
+        "Identity", "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Pow", "ReduceMax",
+        "ReduceMin", "ReduceProd", "ReduceSum", "Reshape", "ScatterND", "Shape", "Sign", "Size", "Slice", "Split",
+        "Sqrt", "Squeeze", "Sub", "Unsqueeze", "Where",
+    )
+)  # fmt: skip
 
 #: Shape arithmetic that keeps unknown sizes unknown, one by one.
 _DIMS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {

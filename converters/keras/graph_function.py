@@ -52,6 +52,11 @@ class GraphFunction(keras.layers.Layer):
         self._given = None
         self.built = True
 
+    def compute_output_spec(self, *inputs: Any, **options: Any) -> Any:
+        """Shapes and types of the outputs, found by tracing."""
+        # Keras takes what it multiplies by a constant for sparse, which no value here ever is.
+        return super().compute_output_spec(*keras.tree.map_structure(_dense, inputs), **options)
+
     def call(self, inputs: Any) -> Any:
         function = self._load()
         given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
@@ -72,3 +77,9 @@ class GraphFunction(keras.layers.Layer):
             names = ([item.name for item in proto.graph.input], [item.name for item in proto.graph.output])
             object.__setattr__(self, "_names", names)
         return self._function
+
+
+def _dense(tensor: Any) -> Any:
+    if not getattr(tensor, "sparse", False):
+        return tensor
+    return keras.KerasTensor(tensor.shape, tensor.dtype, name=tensor.name)

@@ -8,12 +8,41 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Deferred", "Dims", "Flat", "Held", "Unknown", "channels_last"]
+__all__ = ["Deferred", "Dims", "Flat", "Held", "Unknown", "channels_last", "first_axis_of", "keras_has"]
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
     """Source axes (N, C, spatial...) in the order (N, spatial..., C)."""
     return (0, *range(2, rank), 1) if rank >= 3 else tuple(range(rank))
+
+
+def keras_has(dtype: np.dtype) -> bool:
+    """Whether Keras has tensors of this type (NumPy's; object for strings)."""
+    import keras
+
+    try:
+        return bool(keras.backend.standardize_dtype("string" if dtype.kind in "OUST" else dtype.name))
+    except ValueError:
+        return False
+
+
+def first_axis_of(tensor: Any) -> Any:
+    """The symbolic tensor whose open first axis the first axis of `tensor` is: an input, or what made it anew.
+
+    Layers and operations of Keras keep the axis, but for those that join or move it; a piece of an ONNX graph may
+    give any other.
+    """
+    while True:
+        operation, node, _ = tensor._keras_history
+        order = getattr(operation, "axes", None)
+        if getattr(operation, "axis", None) == 0 or (isinstance(order, list | tuple) and order and order[0] != 0):
+            return tensor
+        if hasattr(operation, "weight_specs"):  # a GraphFunction
+            return tensor
+        before = [item for item in operation._inbound_nodes[node].input_tensors if item.shape and item.shape[0] is None]
+        if not before:
+            return tensor
+        tensor = before[0]
 
 
 @dataclass(frozen=True)

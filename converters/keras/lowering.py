@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from converters.function.attributes import constant_value, plain, resolve, tensor_value
 from converters.graph import load_graph, tensor_names
-from converters.graph.batch_norm import fold_batch_norms
+from converters.graph.batch_norm import add_zero_biases, fold_batch_norms
 from converters.graph.merging import merge_constants
 from converters.keras.constants import fold, follow_dims
 from converters.keras.held import Deferred, Dims, Held, channels_last
@@ -84,6 +84,7 @@ def to_keras(
     merge_constants(graph, outputs or ())
     if inference:
         fold_batch_norms(graph)
+        add_zero_biases(graph)
     with alike_named():
         return _Lowering(graph, data_format).build(inputs or {}, outputs, name)
 

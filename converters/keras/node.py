@@ -115,4 +115,4 @@ def permuted(tensor: Any, order: Sequence[int], name: str) -> Any:
 def _policy(tensor: Any) -> str:
     """The dtype policy of a layer that only moves elements, under which Keras does not cast them."""
     kind = str(tensor.dtype)
-    return kind if "float" in kind else "float32"
+    return kind if "float" in kind and "float8" not in kind else "float32"

@@ -10,14 +10,15 @@ from modelzoo.errors import CheckpointError, CheckpointFormatError, UnsafeFileEr
 
 __all__ = ["READABLE", "appearance", "unreadable"]
 
-READABLE = frozenset(["table", "h5", "npy", "npz", "keras", "safetensors"])
+READABLE = frozenset(["table", "h5", "npy", "npz", "keras", "safetensors", "caffemodel"])
 """What `appearance` says of files that a reader may know."""
 
-_KNOWN = "TensorFlow V1 and V2 checkpoints, Keras .h5 and .weights.h5 and .keras, .npy, .npz, .safetensors"
+_KNOWN = "TensorFlow V1 and V2 checkpoints, Keras .h5 and .weights.h5 and .keras, .caffemodel, .npy, .npz, .safetensors"
 _CONVERTERS = "a graph has to be converted: modelzoo convert"
 _UNPACK = "unpack it, and give the weight file inside"
 _AGAIN = "the download gave an error page or nothing: get the file again"
 _START = 512
+_LONG_START = 1 << 16
 
 #: (first bytes, what it is)
 _STARTS = (
@@ -93,7 +94,16 @@ def appearance(path: Path) -> str:
         return "cut table"
     if start[:1] == b"\x08" and start[2:3] == b"\x12" and path.suffix == ".onnx":
         return "onnx"
+    if path.suffix == ".caffemodel" or _is_caffemodel(path):
+        return "caffemodel"
     return ""
+
+
+def _is_caffemodel(path: Path) -> bool:
+    from modelzoo.checkpoints.caffemodel import looks_like_caffemodel
+
+    with path.open("rb") as file:
+        return looks_like_caffemodel(file.read(_LONG_START), os.fstat(file.fileno()).st_size)
 
 
 def _zip(path: Path) -> str:
@@ -126,7 +136,7 @@ def unreadable(path: Path, looks: str) -> CheckpointError:
         return CheckpointFormatError(f"{path.name} is {what}.", received=str(path), hint=hint)
     with path.open("rb") as file:
         first = file.read(16)
-    converted = path.suffix in (".pb", ".caffemodel", ".onnx", ".prototxt", ".meta")
+    converted = path.suffix in (".pb", ".onnx", ".prototxt", ".meta")
     return CheckpointFormatError(
         f"{path.name} is no weight file that a reader here knows.",
         received=f"first bytes {first.hex(' ')}",

@@ -61,7 +61,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
     Checksums, where the format has them, are verified when a tensor is first read.
 
     Attributes:
-        format: `tf-v1`, `tf-v2`, `keras-h5`, `keras-zip`, `npy`, `npz` or `safetensors`.
+        format: `tf-v1`, `tf-v2`, `keras-h5`, `keras-zip`, `caffemodel`, `npy`, `npz` or `safetensors`.
         path: what was opened: a file, or a prefix that is no file.
         entries: type and shape of every tensor.
 

@@ -175,6 +175,10 @@ def _open_file(path: Path, looks: str) -> Checkpoint:
         from modelzoo.checkpoints.keras_zip import KerasZipCheckpoint
 
         return KerasZipCheckpoint(path)
+    if looks == "caffemodel":
+        from modelzoo.checkpoints.caffemodel import CaffemodelCheckpoint
+
+        return CaffemodelCheckpoint(path)
     if looks == "npz":
         from modelzoo.checkpoints.numpy_files import NpzCheckpoint
 

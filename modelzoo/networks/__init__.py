@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from modelzoo.errors import ArrayError, UnknownNetworkError, UsageError
 
@@ -18,9 +18,98 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-# network -> (module, function, default height and width, default classes, scope of the classifier's variables)
-NETWORKS: dict[str, tuple[str, str, tuple[int, int], int, str]] = {
-    "inception_v1": ("inception_v1", "inception_v1", (224, 224), 1001, r"^InceptionV1/Logits/"),
+
+class Network(NamedTuple):
+    """Where a network's function is, and what it was published with.
+
+    Attributes:
+        module, function: of `modelzoo.networks`.
+        size: default height and width.
+        classes: default width of the classifier.
+        head: names (regular expression) of the classifier's variables.
+        channels: of the input.
+        least: the smallest side that an input may have.
+        training: names (regular expression) of variables that only the network in training has.
+        least_top: the smallest side with the classifier, where that needs more.
+        open_top: whether the classifier takes a map of any size, so that sides may be None.
+    """
+
+    module: str
+    function: str
+    size: tuple[int, int]
+    classes: int
+    head: str
+    channels: int = 3
+    least: int = 32
+    training: str | None = None
+    least_top: int = 0
+    open_top: bool = True
+
+
+NETWORKS: dict[str, Network] = {
+    "inception_v1": Network("inception_v1", "inception_v1", (224, 224), 1001, r"^InceptionV1/Logits/"),
+    "inception_v2": Network("inception_v2", "inception_v2", (224, 224), 1001, r"^InceptionV2/Logits/"),
+    "inception_v3": Network(
+        "inception_v3",
+        "inception_v3",
+        (299, 299),
+        1001,
+        r"^InceptionV3/Logits/",
+        least=75,
+        training=r"^InceptionV3/AuxLogits/",
+    ),
+    "inception_v4": Network(
+        "inception_v4",
+        "inception_v4",
+        (299, 299),
+        1001,
+        r"^InceptionV4/Logits/",
+        least=75,
+        training=r"^InceptionV4/AuxLogits/",
+    ),
+    "inception_resnet_v2": Network(
+        "inception_resnet_v2",
+        "inception_resnet_v2",
+        (299, 299),
+        1001,
+        r"^InceptionResnetV2/Logits/",
+        least=75,
+        training=r"^InceptionResnetV2/AuxLogits/",
+    ),
+    "mobilenet_v1": Network("mobilenet_v1", "mobilenet_v1", (224, 224), 1001, r"^MobilenetV1/Logits/"),
+    "mobilenet_v2": Network("mobilenet_v2", "mobilenet_v2", (224, 224), 1001, r"^MobilenetV2/Logits/"),
+    "mobilenet_v3_large": Network(
+        "mobilenet_v3", "mobilenet_v3_large", (224, 224), 1001, r"^MobilenetV3/(Conv_2|Logits)/"
+    ),
+    "mobilenet_v3_small": Network(
+        "mobilenet_v3", "mobilenet_v3_small", (224, 224), 1001, r"^MobilenetV3/(Conv_2|Logits)/"
+    ),
+    "mobilenet_v3_large_minimalistic": Network(
+        "mobilenet_v3", "mobilenet_v3_large_minimalistic", (224, 224), 1001, r"^MobilenetV3/(Conv_2|Logits)/"
+    ),
+    "mobilenet_v3_small_minimalistic": Network(
+        "mobilenet_v3", "mobilenet_v3_small_minimalistic", (224, 224), 1001, r"^MobilenetV3/(Conv_2|Logits)/"
+    ),
+    "nasnet_mobile": Network("nasnet", "nasnet_mobile", (224, 224), 1001, r"^final_layer/", training=r"^aux_\d+/"),
+    "nasnet_large": Network("nasnet", "nasnet_large", (331, 331), 1001, r"^final_layer/", training=r"^aux_\d+/"),
+    "pnasnet_mobile": Network("pnasnet", "pnasnet_mobile", (224, 224), 1001, r"^final_layer/", training=r"^aux_\d+/"),
+    "pnasnet_large": Network("pnasnet", "pnasnet_large", (331, 331), 1001, r"^final_layer/", training=r"^aux_\d+/"),
+    "resnet_v1_50": Network("resnet", "resnet_v1_50", (224, 224), 1000, r"^resnet_v1_50/logits/"),
+    "resnet_v1_101": Network("resnet", "resnet_v1_101", (224, 224), 1000, r"^resnet_v1_101/logits/"),
+    "resnet_v1_152": Network("resnet", "resnet_v1_152", (224, 224), 1000, r"^resnet_v1_152/logits/"),
+    "resnet_v1_200": Network("resnet", "resnet_v1_200", (224, 224), 1000, r"^resnet_v1_200/logits/"),
+    "resnet_v1_50_beta": Network("resnet", "resnet_v1_50_beta", (224, 224), 1001, r"^resnet_v1_50/logits/"),
+    "resnet_v1_101_beta": Network("resnet", "resnet_v1_101_beta", (224, 224), 1001, r"^resnet_v1_101/logits/"),
+    "resnet_v2_50": Network("resnet", "resnet_v2_50", (299, 299), 1001, r"^resnet_v2_50/logits/"),
+    "resnet_v2_101": Network("resnet", "resnet_v2_101", (299, 299), 1001, r"^resnet_v2_101/logits/"),
+    "resnet_v2_152": Network("resnet", "resnet_v2_152", (299, 299), 1001, r"^resnet_v2_152/logits/"),
+    "resnet_v2_200": Network("resnet", "resnet_v2_200", (299, 299), 1001, r"^resnet_v2_200/logits/"),
+    "vgg_16": Network("vgg", "vgg_16", (224, 224), 1000, r"^vgg_16/fc[678]/", least_top=224),
+    "vgg_19": Network("vgg", "vgg_19", (224, 224), 1000, r"^vgg_19/fc[678]/", least_top=224),
+    "alexnet_v2": Network("vgg", "alexnet_v2", (224, 224), 1000, r"^alexnet_v2/fc[678]/", least=67, least_top=195),
+    "overfeat": Network("vgg", "overfeat", (231, 231), 1000, r"^overfeat/fc[678]/", least=71, least_top=231),
+    "lenet": Network("lenet", "lenet", (28, 28), 10, r"^LeNet/fc[34]/", channels=1, least=4, open_top=False),
+    "cifarnet": Network("lenet", "cifarnet", (32, 32), 10, r"^CifarNet/(fc3|fc4|logits)/", least=4, open_top=False),
 }
 """The networks that `build` knows."""
 
@@ -66,18 +155,19 @@ def build(
     from modelzoo.networks.slim import POOLED
     from modelzoo.networks.weights import ArraySource, alike_named
 
-    _, _, size, published, head = NETWORKS[network]
-    shape = _checked_shape(input_shape, size)
+    known = NETWORKS[network]
+    shape = _checked_shape(input_shape, known, include_top)
     new_head = classes is not None
-    ignore = head if new_head or not include_top else None
-    source = ArraySource(arrays, ignore)
+    unused = [known.head] if new_head or not include_top else []
+    unused += [known.training] if known.training else []
+    source = ArraySource(arrays, "|".join(unused) or None)
     inputs = keras.Input(shape, name="input")
     with alike_named():
         outputs, net = _builder(network)(
             inputs,
             source,
             include_top=include_top,
-            classes=classes or card_classes or published,
+            classes=classes or card_classes or known.classes,
             new_head=new_head,
             **args,
         )
@@ -122,29 +212,39 @@ def check_arguments(
             received=f"classes={classes}, include_top=False",
             hint="leave one of the two out",
         )
-    _checked_shape(input_shape, NETWORKS[network][2])
-    unknown = [key for key in args if key not in inspect.signature(_builder(network)).parameters]
+    _checked_shape(input_shape, NETWORKS[network], include_top)
+    function = _builder(network)
+    ours = {"x", "source", "new_head", *getattr(function, "keywords", ())}  # given by `build`, or bound by a partial
+    unknown = [key for key in args if key in ours or key not in inspect.signature(function).parameters]
     if unknown:
         raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
 
 
 def _builder(network: str) -> Callable[..., Any]:
-    module, function, *_ = NETWORKS[network]
-    return getattr(importlib.import_module(f"modelzoo.networks.{module}"), function)
+    known = NETWORKS[network]
+    return getattr(importlib.import_module(f"modelzoo.networks.{known.module}"), known.function)
 
 
 def _checked_shape(
-    given: tuple[int | None, int | None, int] | None, default: tuple[int, int]
+    given: tuple[int | None, int | None, int] | None, network: Network, include_top: bool
 ) -> tuple[int | None, int | None, int]:
+    channels = network.channels
     if given is None:
-        return (*default, 3)
+        return (*network.size, channels)
+    least = max(network.least, network.least_top if include_top else 0)
     shape = tuple(given) if isinstance(given, tuple | list) else ()
     sides = [side for side in shape[:2] if side is not None]
-    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= 32 for side in sides)
-    if len(shape) != 3 or shape[2] != 3 or not whole:
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and side >= least for side in sides)
+    if len(shape) != 3 or shape[2] != channels or not whole:
         raise ArrayError(
-            "input_shape is (height, width, 3), each side at least 32 pixels or None.",
+            f"input_shape is (height, width, {channels}), each side at least {least} pixels or None.",
             received=repr(given),
-            hint="for example input_shape=(224, 224, 3) or (None, None, 3)",
+            hint=f"for example input_shape={(*network.size, channels)} or {(None, None, channels)}",
         )
-    return (shape[0], shape[1], 3)
+    if include_top and not network.open_top and len(sides) < 2:
+        raise ArrayError(
+            "The classifier of this network is dense on the last map, so height and width must be known.",
+            received=repr(given),
+            hint=f"input_shape={(*network.size, channels)}, or include_top=False",
+        )
+    return (shape[0], shape[1], channels)

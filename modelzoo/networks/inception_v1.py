@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import keras
-
 from modelzoo.networks.slim import BatchNorm, SlimNetwork
 from modelzoo.networks.weights import ArraySource
 
@@ -84,11 +82,7 @@ def inception_v1(
 
     # At 224 x 224 the map is 7 x 7 and slim's window covers it; at any other size its global_pool does.
     scope = "AvgPool_0a_7x7" if tuple(x.shape[1:3]) == (7, 7) else "global_pool"
-    x = keras.layers.GlobalAveragePooling2D(keepdims=True, name=net.layer_name(scope))(x)
-    net.tap(scope, x)
-    x = keras.layers.Dropout(0.2, name=net.layer_name("Logits/Dropout_0b"))(x)
-    head = "Logits/Conv2d_0c_1x1"
-    x = net.conv2d(x, classes, 1, head, normalize=False, activate=False, new=new_head)
-    x = net.tap("Logits", keras.layers.Reshape((classes,), name=net.layer_name("Logits"))(x))
-    net.tap("Predictions", keras.layers.Softmax(name=net.layer_name("Predictions"))(x))
+    x = net.dropout(net.global_pool(x, scope), 0.2, "Logits/Dropout_0b")
+    x = net.squeezed_logits(x, classes, "Logits/Conv2d_0c_1x1", "Logits", new=new_head)
+    net.softmax(x)
     return x, net

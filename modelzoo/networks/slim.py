@@ -6,6 +6,7 @@ A network is written as in its slim source: each call names a scope; variables a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,12 +20,23 @@ from modelzoo.networks.weights import ArraySource
 POOLED = "pooled"
 """Name of the layer that pools the last map of a network without its classifier; it is no tap of slim's."""
 
+PREDICTIONS = {"Logits": "Predictions", "logits": "predictions", "spatial_squeeze": "predictions"}
+"""Last part of an output's name -> slim's end point that is the softmax of it; VGG and its like have none."""
+
+_SCOPED_END_POINT = re.compile(
+    r"(vgg_\d+|alexnet_v2|overfeat)/"
+    r"|resnet_v\d_\d+/(?!pool1$|postnorm$|.*/preact$)"
+    r"|layer_\d+/"
+)
+"""Names with a slash that slim lists among its end points; of the others it lists those without one."""
+
 
 def find_taps(model: keras.Model) -> dict[str, Tap]:
     """The taps of a model that was saved and loaded again, from its layers' names alone.
 
-    Layer names are slim's scopes made legal, and no scope holds a dot of its own. slim's `Predictions` is the softmax
-    of `Logits`; our models end before it, so it is built anew.
+    Layer names are slim's scopes made legal, and no scope holds a dot of its own. A layer named after its own class
+    (`Conv2d_1a_7x7.Conv2D`) is a part of the scope before the dot, not its value. slim's `Predictions` is the softmax
+    of `Logits`; our models end before it, so it is built anew. An auxiliary head is no part of a saved model.
 
     Args:
         model: a functional model that `modelzoo.networks.build` made, however often it was saved since.
@@ -33,16 +45,43 @@ def find_taps(model: keras.Model) -> dict[str, Tap]:
         {name: Tap}, end points in the network's order.
     """
     taps: dict[str, Tap] = {}
-    for layer in model.layers:
-        inside = layer.name.rpartition(".")[2] in ("Conv2D", "BatchNorm")  # before the activation
-        if inside or layer.name == POOLED or isinstance(layer, (keras.layers.InputLayer, keras.layers.Dropout)):
-            continue
+    for layer, tensor in _in_order(model.outputs[0]):
         scope = layer.name.replace(".", "/")
-        taps[scope] = Tap(scope, layer.output, "/" not in scope)
-    if "Logits" in taps and "Predictions" not in taps:
-        softmax = keras.layers.Softmax(name="Predictions")
-        taps["Predictions"] = Tap("Predictions", softmax(taps["Logits"].tensor), True)
+        dropped = isinstance(layer, keras.layers.Dropout) and "/" in scope
+        if _is_part(layer) or dropped or layer.name == POOLED or isinstance(layer, keras.layers.InputLayer):
+            continue
+        taps[scope] = Tap(scope, tensor, "/" not in scope or bool(_SCOPED_END_POINT.match(scope)))
+    for name in [name for name, tap in taps.items() if tap.tensor is model.outputs[0]]:
+        predictions = PREDICTIONS.get(name.rpartition("/")[2])
+        if predictions is not None:
+            softmax = keras.layers.Softmax(name=predictions)
+            taps[predictions] = Tap(predictions, softmax(taps[name].tensor), True)
     return taps
+
+
+def _in_order(output: Any) -> list[tuple[Any, Any]]:
+    """The layers that `output` comes from and their values, as a network was written: a branch whole, then the next.
+
+    `model.layers` is sorted by depth, which tears branches apart.
+    """
+    layers: dict[int, tuple[Any, Any]] = {}
+    pending: list[tuple[Any, bool]] = [(output, False)]
+    while pending:
+        tensor, ready = pending.pop()
+        layer, node = tensor._keras_history[:2]
+        if id(layer) in layers:
+            continue
+        if ready:
+            layers[id(layer)] = layer, tensor
+            continue
+        pending.append((tensor, True))
+        pending += [(parent, False) for parent in reversed(layer._inbound_nodes[node].input_tensors)]
+    return [(layer, tensor) for layer, tensor in layers.values() if isinstance(layer, keras.layers.Layer)]
+
+
+def _is_part(layer: Any) -> bool:
+    scope, _, last = layer.name.rpartition(".")
+    return bool(scope) and last in (type(layer).__name__, "BatchNorm")
 
 
 @dataclass
@@ -125,6 +164,7 @@ class SlimNetwork:
         scope: str,
         *,
         stride: int = 1,
+        rate: int = 1,
         padding: str = "same",
         normalize: bool = True,
         activate: bool = True,
@@ -139,6 +179,7 @@ class SlimNetwork:
             kernel: height and width of the window.
             scope: slim's scope, relative to the root.
             stride: of both axes.
+            rate: distance of the window's cells, 1 = a dense window; only at stride 1.
             padding: `same` or `valid`, as TensorFlow defines them.
             normalize: BatchNorm instead of a bias, if the family normalises.
             activate: whether the family's activation follows.
@@ -146,35 +187,141 @@ class SlimNetwork:
             new: a head that the checkpoint does not hold: it keeps Keras' initialisers.
         """
         norm = self.batch_norm if normalize else None
-        size = (kernel, kernel) if isinstance(kernel, int) else kernel
         name = self.layer_name(scope)
-        plain = norm is None and not activate
+        part = f"{name}.Conv2D"
         conv = keras.layers.Conv2D(
             filters,
-            size,
+            kernel,
             strides=stride,
             padding=padding,
+            dilation_rate=rate,
             use_bias=norm is None,
-            name=name if plain else name + ".Conv2D",
+            name=name if norm is None and not activate else part,
         )
-        arrays: dict[str, tuple[str, tuple[int, ...]]] = {}
-        if not new:
-            arrays["kernel_initializer"] = (self.variable(scope, "weights"), (*size, x.shape[-1], filters))
-            if norm is None:
-                arrays["bias_initializer"] = (self.variable(scope, "biases"), (filters,))
-        x = self.apply(conv, x, arrays)
+        x = self.apply(conv, x, {} if new else self._conv_arrays(conv, x, scope))
         if norm is not None:
-            x = self.normalize(x, f"{scope}/BatchNorm", norm)
+            x = self.normalize(x, f"{scope}/BatchNorm", norm, name=None if activate else name)
         if activate:
             x = self.activation(name)(x)
         return self.tap(scope, x, end_point=end_point)
 
-    def normalize(self, x: Any, scope: str, norm: BatchNorm | None = None) -> Any:
-        """slim.batch_norm over the channels of `x`, with variables below `scope`."""
+    def conv2d_same(self, x: Any, filters: int, kernel: int, scope: str, *, stride: int = 1, **options: Any) -> Any:
+        """resnet_utils.conv2d_same: strided, it pads by the window alone, where TensorFlow's SAME looks at the map too.
+
+        Args:
+            x, filters, scope, stride, options: as for `conv2d`.
+            kernel: height and width of the window; `(kernel - 1) // 2` zeros come before, the rest after.
+        """
+        if stride == 1:
+            return self.conv2d(x, filters, kernel, scope, **options)
+        before = (kernel - 1) // 2
+        pad = (before, kernel - 1 - before)
+        x = keras.layers.ZeroPadding2D((pad, pad), name=self.layer_name(scope) + ".ZeroPadding2D")(x)
+        return self.conv2d(x, filters, kernel, scope, stride=stride, padding="valid", **options)
+
+    def separable_conv2d(
+        self, x: Any, filters: int, kernel: int, scope: str, *, multiplier: int, stride: int, end_point: bool = False
+    ) -> Any:
+        """slim.separable_conv2d without a normaliser: depthwise, pointwise, bias, activation.
+
+        Args:
+            x, filters, kernel, scope, stride, end_point: as for `conv2d`.
+            multiplier: depthwise channels for each of the input; channel c gives c * multiplier and those after it.
+        """
+        name = self.layer_name(scope)
+        layer = keras.layers.SeparableConv2D(
+            filters,
+            kernel,
+            strides=stride,
+            padding="same",
+            depth_multiplier=multiplier,
+            name=f"{name}.SeparableConv2D",
+        )
+        channels = x.shape[-1]
+        arrays = {
+            "depthwise_initializer": (
+                self.variable(scope, "depthwise_weights"),
+                (kernel, kernel, channels, multiplier),
+            ),
+            "pointwise_initializer": (
+                self.variable(scope, "pointwise_weights"),
+                (1, 1, channels * multiplier, filters),
+            ),
+            "bias_initializer": (self.variable(scope, "biases"), (filters,)),
+        }
+        x = self.apply(layer, x, arrays)
+        for weight in ("depthwise", "pointwise"):  # Keras' names of these weights are not those of the initialisers
+            self.variable_names[f"{layer.name}/{weight}_kernel"] = self.variable_names.pop(f"{layer.name}/{weight}")
+        return self.tap(scope, self.activation(name)(x), end_point=end_point)
+
+    def fully_connected(
+        self,
+        x: Any,
+        units: int,
+        scope: str,
+        *,
+        name: str | None = None,
+        activate: bool = True,
+        new: bool = False,
+    ) -> Any:
+        """slim.fully_connected: x times weights, plus biases, activation; the value is an end point.
+
+        Args:
+            x: (N, C).
+            units: length of the result.
+            scope: of the variables, relative to the root.
+            name: of the value, if slim does not call it by its scope.
+            activate: whether the family's activation follows.
+            new: a head that the checkpoint does not hold: it keeps Keras' initialisers.
+        """
+        name = scope if name is None else name
+        legal = self.layer_name(name)
+        layer = keras.layers.Dense(units, name=f"{legal}.Dense" if activate else legal)
+        arrays = {
+            "kernel_initializer": (self.variable(scope, "weights"), (x.shape[-1], units)),
+            "bias_initializer": (self.variable(scope, "biases"), (units,)),
+        }
+        x = self.apply(layer, x, {} if new else arrays)
+        return self.tap(name, self.activation(legal)(x) if activate else x)
+
+    def squeezed_logits(self, x: Any, classes: int, scope: str, name: str, *, new: bool = False) -> Any:
+        """The classifier of most families: a 1x1 convolution on a 1x1 map, squeezed.
+
+        Args:
+            x: (N, 1, 1, C).
+            classes: width of the logits.
+            scope: of the convolution, relative to the root; a tap where `name` is another.
+            name: slim's end point of the squeezed logits.
+            new: the checkpoint does not hold the classifier: it keeps Keras' initialisers.
+
+        Returns:
+            Logits, (N, classes).
+        """
+        legal = self.layer_name(scope)
+        conv = keras.layers.Conv2D(classes, 1, name=f"{legal}.Conv2D" if scope == name else legal)
+        x = self.apply(conv, x, {} if new else self._conv_arrays(conv, x, scope))
+        if scope != name:
+            self.tap(scope, x, end_point=bool(_SCOPED_END_POINT.match(scope)))
+        return self.tap(name, keras.layers.Reshape((classes,), name=self.layer_name(name))(x))
+
+    def softmax(self, logits: Any, name: str = "Predictions") -> Any:
+        """slim's end point with the probabilities; no model's output, but a tap."""
+        return self.tap(name, keras.layers.Softmax(name=self.layer_name(name))(logits))
+
+    def _conv_arrays(self, conv: Any, x: Any, scope: str) -> dict[str, tuple[str, tuple[int, ...]]]:
+        arrays = {
+            "kernel_initializer": (self.variable(scope, "weights"), (*conv.kernel_size, x.shape[-1], conv.filters))
+        }
+        if conv.use_bias:
+            arrays["bias_initializer"] = (self.variable(scope, "biases"), (conv.filters,))
+        return arrays
+
+    def normalize(self, x: Any, scope: str, norm: BatchNorm | None = None, *, name: str | None = None) -> Any:
+        """slim.batch_norm over the channels of `x`, with variables below `scope`, in a layer called `name`."""
         norm = norm or self.batch_norm or BatchNorm()
         channels = (x.shape[-1],)
         layer = keras.layers.BatchNormalization(
-            momentum=norm.decay, epsilon=norm.epsilon, scale=norm.gamma, name=self.layer_name(scope)
+            momentum=norm.decay, epsilon=norm.epsilon, scale=norm.gamma, name=name or self.layer_name(scope)
         )
         arrays = {
             "beta_initializer": (self.variable(scope, "beta"), channels),
@@ -194,6 +341,34 @@ class SlimNetwork:
         """slim.avg_pool2d; padded cells are not counted in the divisor."""
         layer = keras.layers.AveragePooling2D(size, strides=stride, padding=padding, name=self.layer_name(scope))
         return layer(x)
+
+    def global_pool(self, x: Any, name: str = "global_pool") -> Any:
+        """The mean over the map, (N, 1, 1, C); an end point."""
+        return self.tap(name, keras.layers.GlobalAveragePooling2D(keepdims=True, name=self.layer_name(name))(x))
+
+    def dropout(self, x: Any, rate: float, scope: str) -> Any:
+        """slim.dropout, in terms of what is dropped: 1 - slim's keep_prob."""
+        return keras.layers.Dropout(rate, name=self.layer_name(scope))(x)
+
+    def local_response_normalization(self, x: Any, radius: int, alpha: float, beta: float, scope: str) -> Any:
+        """tf.nn.lrn with bias 1: x / (1 + alpha * s) ** beta, s the sum of squares of 2 radius + 1 channels around.
+
+        Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS 2012, section 3.3;
+        here of stock layers, none of which has weights: an average pool slides over the channels.
+        """
+        window = 2 * radius + 1
+        part = self.layer_name(scope)
+        s = keras.ops.square(x)
+        s = keras.layers.Permute((1, 3, 2), name=f"{part}.0.Permute")(s)
+        s = keras.layers.ZeroPadding2D(((0, 0), (radius, radius)), name=f"{part}.ZeroPadding2D")(s)
+        s = keras.layers.AveragePooling2D((1, window), strides=1, name=f"{part}.AveragePooling2D")(s)
+        s = keras.layers.Permute((1, 3, 2), name=f"{part}.1.Permute")(s)
+        s = keras.layers.Rescaling(alpha * window, offset=1.0, name=f"{part}.Rescaling")(s)
+        return keras.layers.Multiply(name=f"{part}.Multiply")([x, keras.ops.power(s, -beta)])
+
+    def alias(self, name: str, x: Any) -> Any:
+        """A second name for a value: slim lists the last unit of a block under the block's name too."""
+        return self.tap(name, keras.layers.Identity(name=self.layer_name(name))(x))
 
     def concat(self, parts: list[Any], scope: str) -> Any:
         """Join branches on the channel axis."""

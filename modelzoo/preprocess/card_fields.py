@@ -87,11 +87,12 @@ def _numbers(said: dict[str, Any], key: str, own: Channels, units: float, row: F
         return
     if {str(said.get("colour", row.colour)).upper(), row.colour} == {"RGB", "BGR"}:
         own = own[::-1]
-    if len(numbers) == 1:
+    single = len(numbers) == 1
+    if single:
         numbers *= len(own) or 1
     elif len(own) == 1:
         own *= len(numbers)
     if len(numbers) == len(own) and all(abs(a * units - b) <= 1e-6 * abs(b) for a, b in zip(numbers, own, strict=True)):
         del said[key]
     else:
-        said[key] = [number * units for number in numbers]
+        said[key] = [number * units for number in (numbers[:1] if single else numbers)]

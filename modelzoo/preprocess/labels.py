@@ -83,7 +83,7 @@ class Labels:
         """The best classes of each picture.
 
         Args:
-            scores: (N, K), or (K,) for one picture, real numbers; K is `len(self)`.
+            scores: (N, K), (N, 1, 1, K), or (K,) for one picture, real numbers; K is `len(self)`.
             top: how many classes for each picture, at most K.
             kind: `logits` (a softmax in float64 makes them probabilities) or `probabilities` (taken as they are).
 
@@ -103,6 +103,9 @@ class Labels:
         array = np.asarray(scores)
         if array.ndim == 1:
             array = array[None]
+        if array.ndim == 4 and array.shape[1:3] == (1, 1):
+            # A fully convolutional classifier leaves (N, 1, 1, K).
+            array = array.reshape(array.shape[0], array.shape[-1])
         if array.ndim != 2 or array.dtype.kind not in "fiu":
             raise ArrayError("Scores are real numbers of the shape (N, K).", received=describe(scores))
         if array.shape[1] != len(self):

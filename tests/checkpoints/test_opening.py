@@ -164,7 +164,7 @@ def torch_file(path):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", CheckpointFormatError, "git lfs pull"),
         (b"\xef\xbb\xbf \n<!DOCTYPE html><html>", CheckpointFormatError, "a web page"),
         (b"<?xml version='1.0'?><Error>AccessDenied</Error>", CheckpointFormatError, "a web page"),
-        (gzip.compress(b"weights"), CheckpointFormatError, r"a gzip archive.*\n.*\n.*unpack"),
+        (gzip.compress(b"weights", mtime=0), CheckpointFormatError, r"a gzip archive.*\n.*\n.*unpack"),
         (b"\x80\x02}q\x00.", UnsafeFileError, "a Python pickle"),
         (b"\x80\x04\x95\x10", UnsafeFileError, "a Python pickle"),
         (bytes(257) + b"ustar\x0000", CheckpointFormatError, "a tar archive"),

@@ -103,6 +103,6 @@ def test_an_archive_of_arrays_holds_what_numpy_finds():
 def test_graphs_are_told_apart_from_weights():
     from modelzoo.errors import CheckpointFormatError
 
-    for name in ("fsrcnn/FSRCNN_x3.pb", "lenet_mnist/lenet_iter_10000.caffemodel", "dtln/model_1.onnx"):
+    for name in ("fsrcnn/FSRCNN_x3.pb", "dtln/model_1.onnx"):
         with pytest.raises(CheckpointFormatError, match="modelzoo convert"):
             open_checkpoint(MODELS / name)

@@ -357,7 +357,7 @@ def test_a_card_without_files_says_what_else_can_be_done(load, zoo, ends):
 
 
 def test_a_card_that_needs_a_converter_says_so(load):
-    with pytest.raises(errors.UnknownNetworkError, match="caffe"):
+    with pytest.raises(errors.UnknownNetworkError, match="darknet"):
         load("by-converter")
 
 

@@ -93,7 +93,7 @@ class Zoo:
             "tiny-bare": bare,
             "tiny-odd": self.card(base, build={"network": "inception_v1", "args": {"wdith": 1}}),
             "no-files": self.card(base, files=[]),
-            "by-converter": self.card(base, build={"converter": "caffe", "needs": ["converter caffe"]}),
+            "by-converter": self.card(base, build={"converter": "darknet", "needs": ["converter darknet"]}),
         }
         path = self.folder / name
         path.write_text(json.dumps({"schema_version": 1, "models": models}))

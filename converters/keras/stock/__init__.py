@@ -12,6 +12,7 @@ FAMILIES = (
     "convolution",
     "dense",
     "elementwise",
+    "logic",
     "normalization",
     "pooling",
     "recurrent",

@@ -78,9 +78,12 @@ def selu(at: Node, x: Held, *, alpha: float = 1.67326319217681884765625, gamma: 
 
 @stock("HardSigmoid")
 def hard_sigmoid(at: Node, x: Held, *, alpha: float = 0.2, beta: float = 0.5) -> Result:
-    if abs(alpha - 1 / 6) > 1e-7 or beta != 0.5:
+    if abs(alpha - 1 / 6) <= 1e-7 and beta == 0.5:
+        return _activation(at, x, "hard_sigmoid", nonnegative=True)
+    if x.dtype != "float32":
         return None
-    return _activation(at, x, "hard_sigmoid", nonnegative=True)
+    line = at.layer(keras.layers.Rescaling, alpha, offset=beta, part="line")(x.tensor)
+    return same(x, at.layer(keras.layers.ReLU, max_value=1.0)(line), nonnegative=True)
 
 
 @stock("HardSwish")
@@ -109,6 +112,10 @@ def softmax_old(at: Node, x: Held, *, axis: int = 1) -> Result:
 def softmax(at: Node, x: Held, *, axis: int = -1) -> Result:
     if x.flat is not None:
         x = Held.of(at.source(x))
+    if x.dtype in ("float16", "bfloat16"):
+        # Halves are added up in float32, as onnxruntime does.
+        wide = at.layer(keras.layers.Softmax, axis=x.axis(axis), dtype="float32")(keras.ops.cast(x.tensor, "float32"))
+        return same(x, keras.ops.cast(wide, x.dtype), nonnegative=True)
     return same(x, at.layer(keras.layers.Softmax, axis=x.axis(axis))(x.tensor), nonnegative=True)
 
 

@@ -18,11 +18,19 @@ def _dense(at: Node, x: Held, kernel: np.ndarray, bias: np.ndarray | None) -> Re
     """x (..., in) times kernel (in, out), plus bias (out,)."""
     tensor = x.tensor
     if x.flat is not None:
-        kernel = kernel[x.flat.order]
+        kernel = _rows(kernel, x.flat.order)
     elif x.axes != tuple(range(x.rank)):
         tensor = at.source(x)
     layer = at.layer(keras.layers.Dense, kernel.shape[1], use_bias=bias is not None, dtype=x.dtype)
     return Held.of(at.apply(layer, tensor, kernel=np.ascontiguousarray(kernel), bias=bias))
+
+
+def _rows(kernel: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """`kernel[order]` in C order, by pieces: at once, NumPy would make a second copy of the largest weight there is."""
+    made = np.empty(kernel.shape, kernel.dtype)
+    for first in range(0, len(order), 1024):
+        made[first : first + 1024] = kernel[order[first : first + 1024]]
+    return made
 
 
 @stock("Gemm", since=7)
@@ -63,4 +71,9 @@ def matmul(at: Node, a: Any, b: Any, bias: Any = None) -> Result:
         return _dense(at, a, b, bias)
     if not (isinstance(a, Held) and isinstance(b, Held)) or min(a.rank, b.rank) < 2 or a.dtype not in _FLOATS:
         return None
-    return Held.of(keras.ops.matmul(at.source(a), at.source(b)))
+    first, second = at.source(a), at.source(b)
+    if a.dtype not in ("float16", "bfloat16"):
+        return Held.of(keras.ops.matmul(first, second))
+    # Halves are added up in float32, as onnxruntime does.
+    wide = keras.ops.matmul(keras.ops.cast(first, "float32"), keras.ops.cast(second, "float32"))
+    return Held.of(keras.ops.cast(wide, a.dtype))

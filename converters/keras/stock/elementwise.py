@@ -11,6 +11,7 @@ import numpy as np
 from converters.keras.held import Held, channels_last
 from converters.keras.node import Node
 from converters.keras.stock.activation import same
+from converters.keras.stock.logic import together
 from converters.keras.stock.table import Result, stock
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -118,9 +119,20 @@ _BINARY: dict[str, tuple[Callable[[Any, Any], Any], type | None]] = {
 }
 
 
+#: Division rounds, and powers are promoted: those of integers are for the operator table.
+_INTEGER = {
+    # Not keras.ops.add, which may take the second for a bias.
+    "Add": lambda a, b: keras.ops.subtract(a, keras.ops.negative(b)),
+    "Sub": keras.ops.subtract,
+    "Mul": keras.ops.multiply,
+}
+
+
 def _binary(at: Node, name: str, x: Any, y: Any) -> Result:
     if not all(isinstance(item, Held | np.ndarray) for item in (x, y)):
         return None
+    if _dtype(x) == _dtype(y) and name in _INTEGER and _dtype(x) in ("int32", "int64"):
+        return together(at, _INTEGER[name], x, y)
     if _dtype(x) != _dtype(y) or _dtype(x) not in _FLOATS:
         return None
     function, layer = _BINARY[name]
@@ -162,7 +174,10 @@ def _with_constant(
         return same(held, tensor, nonnegative=nonnegative)
     array = held.constant(constant)
     if any(size not in (1, have) for size, have in zip(array.shape, held.tensor.shape, strict=True)):
-        return None  # the constant makes the value larger
+        # The constant makes the value larger.
+        plain = constant.size <= _CONSTANT_LIMIT and array.shape[0] == 1
+        order = (held, constant) if first else (constant, held)
+        return together(at, _INTEGER.get(name, function), *order) if plain else None
     if constant.size > _CONSTANT_LIMIT:
         return _learned(at, name, held, array, first=first)
     if name == "Add" and misread(held.tensor, array):
@@ -203,6 +218,23 @@ def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool)
     return same(held, at.apply(layer, held.tensor, kernel=factor, bias=summand))
 
 
+def _register_extreme(name: str, function: Callable[[Any, Any], Any]) -> None:
+    @stock(name, since=8)
+    def extreme(at: Node, *inputs: Any) -> Result:
+        if len({_dtype(item) for item in inputs}) != 1 or _dtype(inputs[0]) not in ("float32", "float64"):
+            return None
+        made = inputs[0]
+        for item in inputs[1:]:
+            made = together(at, function, made, item)
+            if made is None:
+                return None
+        return made if len(inputs) > 1 else None
+
+
+_register_extreme("Max", keras.ops.maximum)
+_register_extreme("Min", keras.ops.minimum)
+
+
 def _register_binary(name: str) -> None:
     @stock(name, since=7)
     def binary(at: Node, x: Any, y: Any) -> Result:
@@ -231,5 +263,7 @@ def total(at: Node, *inputs: Any) -> Result:
     return result
 
 
-def _dtype(item: Held | np.ndarray) -> str:
+def _dtype(item: Any) -> str:
+    if not isinstance(item, Held | np.ndarray):
+        return "none"
     return item.dtype if isinstance(item, Held) else item.dtype.name

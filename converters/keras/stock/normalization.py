@@ -29,7 +29,7 @@ def batch_normalization(
     arrays = (scale, bias, mean, variance)
     if training_mode or not spatial or any(at.used[1:]) or not all(isinstance(a, np.ndarray) for a in arrays):
         return None
-    if x.rank < 2 or any(a.ndim != 1 or a.dtype.name != x.dtype for a in arrays):
+    if x.rank < 2 or x.shape[1] is None or any(a.ndim != 1 or a.dtype.name != x.dtype for a in arrays):
         return None
     tensor = at.last(x) if x.rank >= 3 else at.source(x)
     layer = at.layer(keras.layers.BatchNormalization, epsilon=epsilon, momentum=momentum, dtype=x.dtype)
@@ -39,7 +39,7 @@ def batch_normalization(
 
 @stock("InstanceNormalization", since=6)
 def instance_normalization(at: Node, x: Held, scale: Any, bias: Any, *, epsilon: float = 1e-5) -> Result:
-    if not isinstance(scale, np.ndarray) or not isinstance(bias, np.ndarray) or x.rank < 3:
+    if not isinstance(scale, np.ndarray) or not isinstance(bias, np.ndarray) or x.rank < 3 or x.shape[1] is None:
         return None
     layer = at.layer(keras.layers.GroupNormalization, groups=len(scale), epsilon=epsilon, dtype=x.dtype)
     return at.as_last(at.apply(layer, at.last(x), gamma=scale, beta=bias))
@@ -49,7 +49,7 @@ def instance_normalization(at: Node, x: Held, scale: Any, bias: Any, *, epsilon:
 def group_normalization(
     at: Node, x: Held, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Result:
-    if not isinstance(scale, np.ndarray) or not isinstance(bias, np.ndarray) or x.rank < 3:
+    if not isinstance(scale, np.ndarray) or not isinstance(bias, np.ndarray) or x.rank < 3 or x.shape[1] is None:
         return None
     layer = at.layer(keras.layers.GroupNormalization, groups=num_groups, epsilon=epsilon, dtype=x.dtype)
     return at.as_last(at.apply(layer, at.last(x), gamma=scale, beta=bias))

@@ -48,7 +48,7 @@ def _one(
         merged = np.stack([_bias(bias[:width], kind), _bias(bias[width:], kind)])
     layer = at.layer(getattr(keras.layers, kind), units, return_sequences=True, return_state=True, part=part, **options)
     arrays = {"kernel": _gates(w, kind), "recurrent": _gates(r, kind), "bias": merged}
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    contiguous: dict[str, np.ndarray | None] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return call_with(layer, x, contiguous, holder=layer.cell, initial_state=states or None)
 
 

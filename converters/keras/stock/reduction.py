@@ -44,9 +44,14 @@ def _reduce(at: Node, name: str, x: Held, axes: list[int] | None, keepdims: int,
     if not keepdims and rest != sorted(rest):
         x = Held.of(at.source(x))
     place = tuple(sorted(x.axis(axis) for axis in wanted))
-    made = _REDUCTIONS[name][0](x.tensor, axis=place, keepdims=bool(keepdims))
+    # Halves are added up in float32, as onnxruntime does.
+    half = x.dtype in ("float16", "bfloat16")
+    tensor = keras.ops.cast(x.tensor, "float32") if half else x.tensor
+    made = _REDUCTIONS[name][0](tensor, axis=place, keepdims=bool(keepdims))
     if not len(made.shape):
         return None
+    if half:
+        made = keras.ops.cast(made, x.dtype)
     return Held(made, x.axes) if keepdims else Held.of(made)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from converters.keras.held import Dims, Flat, Held, Unknown, channels_last
+from converters.keras.held import Dims, Flat, Held, Unknown, channels_last, first_axis_of
 from converters.keras.node import Node
 from converters.keras.stock.activation import same
 from converters.keras.stock.convolution import zero_padded
@@ -62,7 +62,7 @@ def reshape(at: Node, x: Held, shape: Any, *, allowzero: int = 0) -> Result:
         target = list(shape.array.ravel())
     else:
         return None
-    if not target:
+    if not target or not x.rank:
         return None
     have = x.shape
     if not allowzero:
@@ -152,17 +152,25 @@ def _tail(x: Held, target: list[Any], batch: int | None) -> list[int] | None:
     if not open_ends:
         # Nothing is open behind it, so equal contents mean that the batch axis is what it was.
         return sizes if whole is not None and others == whole else None
-    if isinstance(first, Unknown):
-        keeps = first.axis == 0
-    else:
-        keeps = first == have[0] or (have[0] is None and first == batch)
-    if not keeps:
+    if not _keeps_first(x, first, batch):
         return None
     if whole is not None:
         if not others or whole % others:
             return None
         sizes[open_ends[0]] = whole // others
     return sizes
+
+
+def _keeps_first(x: Held, first: Any, batch: int | None) -> bool:
+    """Whether a size for the first axis is the one that it has."""
+    size, tensor = x.shape[0], x.tensor
+    if not isinstance(first, Unknown):
+        if size is not None or first != batch:
+            return bool(first == size)
+        return x.axes[0] == 0 and isinstance(first_axis_of(tensor)._keras_history.operation, keras.layers.InputLayer)
+    if size is not None or first.axis or first.of.axes[0] or x.axes[0]:
+        return False
+    return first_axis_of(first.of.tensor) is first_axis_of(tensor)
 
 
 @stock("Squeeze")
@@ -181,8 +189,17 @@ def _squeezed(at: Node, x: Held, axes: list[int] | None) -> Result:
     if axes is None or x.flat is not None:
         return None
     gone = {axis % x.rank for axis in axes}
-    if any(x.shape[axis] != 1 for axis in gone) or len(gone) == x.rank:
+    if len(gone) == x.rank or any(x.shape[axis] not in (1, None) for axis in gone):
         return None
+    unsure = {x.axis(axis) for axis in gone if x.shape[axis] is None}
+    if 0 in unsure:
+        return None
+    if unsure:
+        # What must be 1 at run time is made 1 by its type: the first and only element.
+        cuts = tuple(slice(0, 1) if place in unsure else slice(None) for place in range(x.rank))
+        x = Held(x.tensor[cuts], x.axes, nonnegative=x.nonnegative)
+        if any(x.shape[axis] != 1 for axis in gone):
+            return None
     if x.axes[0] in gone:  # another axis comes first, which no layer does
         return Held.of(keras.ops.squeeze(at.source(x), axis=tuple(sorted(gone))), nonnegative=x.nonnegative)
     kept = [axis for axis in x.axes if axis not in gone]
@@ -212,6 +229,36 @@ def _unsqueezed(at: Node, x: Held, axes: list[int]) -> Result:
     for axis in new:
         tensor = keras.ops.expand_dims(tensor, axis)
     return Held.of(tensor, nonnegative=x.nonnegative)
+
+
+@stock("Expand", since=8)
+def expand(at: Node, x: Held, shape: Any) -> Result:
+    if isinstance(shape, Dims):
+        target: list[Any] = list(shape.array.ravel())
+    elif isinstance(shape, np.ndarray):
+        target = [int(size) for size in shape.ravel()]
+    else:
+        return None
+    if len(target) > x.rank or x.flat is not None or not x.rank:
+        return None
+    target = [1] * (x.rank - len(target)) + target
+    repeats: dict[int, int] = {}
+    for axis, (have, wanted) in enumerate(zip(x.shape, target, strict=True)):
+        if _is(wanted, 1) or (have is not None and _is(wanted, have)):
+            continue
+        if isinstance(wanted, Unknown):
+            if axis or not _keeps_first(x, wanted, None):
+                return None
+        elif have == 1 and x.axis(axis):
+            repeats[x.axis(axis)] = wanted
+        else:
+            return None
+    tensor = x.tensor
+    for place, count in repeats.items():
+        tensor = keras.ops.repeat(tensor, count, axis=place)
+    if not repeats:
+        tensor = at.layer(keras.layers.Identity)(tensor)
+    return Held(tensor, x.axes, nonnegative=x.nonnegative)
 
 
 @stock("Concat", since=4)
@@ -293,7 +340,7 @@ def _sliced(
         size = x.shape[axis % x.rank]
         if start == 0 and step == 1 and (end >= 2**31 - 1 or (size is not None and end >= size)):
             continue  # all of it
-        if step <= 0 or axis % x.rank == 0:
+        if step <= 0 or x.axis(axis) == 0:
             return None
         stop = None if end >= 2**31 - 1 else end
         cuts[x.axis(axis)] = slice(start or None, stop, step if step != 1 else None)
@@ -357,7 +404,7 @@ def gather(at: Node, data: Any, indices: Any, *, axis: int = 0) -> Result:
     if not isinstance(data, Held) or not isinstance(indices, np.ndarray) or indices.size > 64 or data.flat is not None:
         return None
     size = data.shape[axis % data.rank]
-    if size is None or axis % data.rank == 0:
+    if size is None or data.axis(axis) == 0:
         return None
     numbers = np.where(indices < 0, indices + size, indices).astype(np.int32)
     if indices.ndim == 0:
