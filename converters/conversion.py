@@ -70,7 +70,15 @@ def convert(
     if caffe:
         from converters.caffe.graph import load_caffe
 
-        source = load_caffe(model, weights, phase=phase, stages=stages, level=level, inputs=_whole(inputs))
+        source = load_caffe(
+            model,
+            weights,
+            phase=phase,
+            stages=stages,
+            level=level,
+            inputs=_whole(inputs),
+            for_keras=to not in ("function", "onnx"),
+        )
         shapes = None
     check = _Verification(source, name, shapes, rtol, (model, weights) if caffe else None) if verify else None
     made: Any

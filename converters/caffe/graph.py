@@ -22,11 +22,14 @@ def load_caffe(
     stages: Sequence[str] = (),
     level: int = 0,
     inputs: Mapping[str, Sequence[int]] | None = None,
+    for_keras: bool = False,
 ) -> ir.Model:
     """Read a Caffe network and its weights, and translate it.
 
     Args:
         prototxt, weights, phase, stages, level, inputs: see `read_network`.
+        for_keras: leave it to Keras' layers what dropout and normalisation do in training: the graph of phase "train"
+            then computes neither random numbers nor statistics.
 
     Returns:
         The hub graph; inputs and outputs have Caffe's names and layout (N, C, H, W).
@@ -36,6 +39,9 @@ def load_caffe(
         WeightsMismatchError, CheckpointError: the weights do not fit, or cannot be read.
     """
     network = read_network(prototxt, weights, phase=phase, stages=stages, level=level, inputs=inputs)
+    if for_keras and phase == "train":
+        for layer in network.layers:
+            object.__setattr__(layer, "phase", "fit")
     model = translate(network)
     network.check_weights()
     return model

@@ -30,7 +30,8 @@ class Layer:
         blobs: looks up one learned array.
         unknown: fields that our description of the format does not have, as text format wrote them: name -> value,
             a dict for a message, a list where it was repeated. Translators of a user's own layers read them.
-        phase: "train" or "test".
+        phase: "train" or "test", or "fit": a layer of phase train for a framework whose own layers behave one way in
+            training and another afterwards, so that it says dropout and normalisation as in phase test.
     """
 
     name: str

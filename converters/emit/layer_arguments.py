@@ -100,10 +100,16 @@ class LayerArguments:
 
 def _config(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     """The config of the layer that `given` makes, under the default policy."""
-    given = {"dtype": "float32", "name": "layer", **given}
-    made = kind.from_config(keras.tree.map_structure(lambda item: item, given))  # type: ignore[attr-defined]
-    config = made.get_config()
+    made = kind(**{"dtype": "float32", "name": "layer", **{key: _alive(value) for key, value in given.items()}})
+    config = made.get_config()  # type: ignore[attr-defined]
     return {key: value for key, value in config.items() if key not in ("name", "build_config")}
+
+
+def _alive(value: Any) -> Any:
+    """Objects of Keras' own in a config, made."""
+    if isinstance(value, dict) and value.get("module") in _PUBLIC and "class_name" in value:
+        return keras.saving.deserialize_keras_object(value)
+    return [_alive(item) for item in value] if isinstance(value, list) else value
 
 
 def _sufficient(kind: type, config: dict[str, Any], needed: set[str]) -> set[str]:
@@ -122,7 +128,7 @@ def _sufficient(kind: type, config: dict[str, Any], needed: set[str]) -> set[str
 def _simplified(kind: type, config: dict[str, Any], key: str, needed: set[str]) -> Any:
     """3 for (3, 3), 1 for ((1, 1), (1, 1)), where the layer is the same."""
     value = config[key]
-    if key not in needed or not isinstance(value, tuple | list) or key in ("axis", "target_shape", "output_shape"):
+    if not isinstance(value, tuple | list) or key in ("axis", "target_shape", "output_shape"):
         return value
     flat = keras.tree.flatten(value)
     if not flat or any(item != flat[0] or not isinstance(item, int) for item in flat):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import textwrap
 from typing import Any
 
 import numpy as np
 
 from modelzoo.errors import ConversionError
 
-__all__ = ["LINE", "Code", "block", "call", "identifier", "literal", "quoted"]
+__all__ = ["LINE", "Code", "block", "call", "constant", "identifier", "literal", "quoted"]
 
 LINE = 100
 """The longest line of the written file, in characters."""
@@ -91,6 +92,16 @@ def _array(value: np.ndarray | np.generic) -> str:
     return f"np.array({literal(numbers)}, {quoted(kind.name)})"
 
 
+def constant(name: str, array: np.ndarray) -> str:
+    """The assignment of an array to a name, its numbers wrapped as text is."""
+    _array(array)  # refuses what has no literal form
+    lines = textwrap.fill(
+        literal(_shortest(array.ravel()))[1:-1], LINE, initial_indent="    ", subsequent_indent="    "
+    )
+    kind = quoted(array.dtype.name)
+    return f"{name} = np.array([\n{lines}\n], {kind}).reshape{literal(array.shape)}  # fmt: skip\n"
+
+
 def _shortest(array: np.ndarray) -> Any:
     """The elements as Python numbers, floats by the fewest digits that give the same element back."""
     if array.ndim:
@@ -118,9 +129,21 @@ def call(function: str, arguments: list[tuple[str | None, str]], indent: int, *,
     if indent + len(line) <= LINE:
         return line
     deep = " " * (indent + 4)
-    if len(deep) + len(inner) <= LINE:
+    # Where only the tail is too long, formatters would open it and not the call.
+    if len(deep) + len(inner) <= LINE and indent + len(line) - len(tail) + 1 > LINE:
         return f"{lead}{function}(\n{deep}{inner}\n{' ' * indent}){tail}"
-    return f"{lead}{function}(\n{deep}" + f",\n{deep}".join(shown) + f",\n{' ' * indent}){tail}"
+    opened = [_opened(item, len(deep)) for item in shown]
+    return f"{lead}{function}(\n{deep}" + f",\n{deep}".join(opened) + f",\n{' ' * indent}){tail}"
+
+
+def _opened(argument: str, indent: int) -> str:
+    """A tuple of names that is too long for a line, one name a line."""
+    start = "names=("
+    if indent + len(argument) + 1 <= LINE or not argument.startswith(start):
+        return argument
+    # None of the names holds a comma: legal names of layers have none, and others are not split here.
+    items = argument[len(start) : -1].split(", ")
+    return block(start, items, ")", indent) if all(item.count('"') == 2 for item in items) else argument
 
 
 def block(opening: str, items: list[str], closing: str, indent: int) -> str:

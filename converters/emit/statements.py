@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -151,6 +152,10 @@ def _refuse_foreign(nodes: list[Any]) -> None:
         )
 
 
+def _is_default(parameter: inspect.Parameter | None, value: Any) -> bool:
+    return parameter is not None and isinstance(value, bool | int | float | str) and parameter.default == value
+
+
 class _Reader:
     """Numbers for tensors, while the nodes are read."""
 
@@ -191,7 +196,9 @@ class _Reader:
         outputs = [self._number(tensor) if id(tensor) in used else None for tensor in node.outputs]
         if isinstance(operation, keras.layers.Layer):
             operands: list[tuple[str | None, Any]] = [(None, item) for item in arguments.args]
-            operands += [(key, item) for key, item in arguments.kwargs.items() if item is not None]
+            # Keras notes defaults of the call among its arguments.
+            own = inspect.signature(operation.call).parameters
+            operands += [(k, v) for k, v in arguments.kwargs.items() if v is not None and not _is_default(own.get(k), v)]
             return self._layer(operation, self._resolved(operands), outputs)
         function, operands, gives_list = operation_call(operation, arguments.args, arguments.kwargs)
         form = "index" if function == "getitem" else "operation"

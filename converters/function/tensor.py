@@ -95,7 +95,7 @@ def _sliced(data: tf.Tensor, starts: Static, ends: Static, axes: Static, steps: 
     step = tf.ones(rank, tf.int64)
     if steps is not None:
         step = tf.tensor_scatter_nd_update(step, where, tf.cast(steps, tf.int64))
-    return tf.strided_slice(data, begin, end, step)
+    return tf.ensure_shape(tf.strided_slice(data, begin, end, step), [None] * rank)
 
 
 def _cut(starts: np.ndarray, ends: np.ndarray, steps: np.ndarray | None) -> slice:

@@ -63,7 +63,7 @@ class GraphFunction(keras.layers.Layer):
         feeds, results = self._names
         fed = dict(zip(feeds, [*given, *(variable.value for variable in self.arrays)], strict=True))
         out = function(fed)
-        values = [out[name] for name in results]
+        values = [_wide(out[name]) for name in results]
         return values[0] if len(values) == 1 else values
 
     def _load(self) -> Any:
@@ -83,3 +83,13 @@ def _dense(tensor: Any) -> Any:
     if not getattr(tensor, "sparse", False):
         return tensor
     return keras.KerasTensor(tensor.shape, tensor.dtype, name=tensor.name)
+
+
+def _wide(tensor: Any) -> Any:
+    """int4 and uint4, which TensorFlow has and Keras has not, as int8 and uint8."""
+    kind = {"int4": "int8", "uint4": "uint8"}.get(tensor.dtype.name)
+    if kind is None:
+        return tensor
+    import tensorflow as tf
+
+    return tf.cast(tensor, kind)

@@ -25,14 +25,41 @@ class FromArray:
     def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
         import tensorflow as tf
 
-        # TensorFlow copies a read-only array into memory of its own, aligned as its kernels need it. An array that
-        # it may share instead would let an optimiser write into the caller's memory, so it never gets one.
-        array = self.array
-        if array.flags.writeable:
-            array = array.view()
-            array.flags.writeable = False
-        tensor = tf.convert_to_tensor(array)
+        tensor = _copied(self.array)
         return tensor if dtype is None or tensor.dtype == dtype else tf.cast(tensor, dtype)
+
+
+#: Arrays from this many bytes on are copied by us; TensorFlow would copy them twice.
+_BIG = 1 << 20
+_ALIGNMENT = 64
+_STRIP = 16
+
+
+def _copied(array: np.ndarray) -> Any:
+    """A tensor of the array's values in memory that nobody else has, so that an optimiser may write into it."""
+    import numpy as np
+    import tensorflow as tf
+
+    if array.nbytes >= _BIG and array.dtype.isnative and array.dtype.name in _HANDED_OVER:
+        # Aligned as TensorFlow's kernels need it (an unaligned tensor aborts the process), handed over without a copy.
+        memory = np.empty(array.nbytes + _ALIGNMENT, np.uint8)
+        start = -memory.ctypes.data % _ALIGNMENT
+        own = memory[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+        if array.ndim == 2 and array.flags.f_contiguous and not array.flags.c_contiguous:
+            for first in range(0, array.shape[1], _STRIP):
+                # Strips that fit the cache: NumPy walks a whole transposition in the worst order.
+                own[:, first : first + _STRIP] = array[:, first : first + _STRIP]
+        else:
+            np.copyto(own, array)
+        return tf.experimental.dlpack.from_dlpack(own.__dlpack__())
+    if array.flags.writeable:
+        # What may be written to, TensorFlow may share instead of copying it.
+        array = array.view()
+        array.flags.writeable = False
+    return tf.convert_to_tensor(array)
+
+
+_HANDED_OVER = frozenset(("float16", "float32", "float64", "int32", "int64"))
 
 
 @contextmanager

@@ -10,12 +10,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from converters.tensorflow.conversion import convert_graph, is_tensorflow
+    from converters.tensorflow.appearance import is_tensorflow
+    from converters.tensorflow.conversion import convert_graph, export_graph, keras_graph
     from converters.tensorflow.module import GraphModule, load
 
-_HOME = {"GraphModule": "module", "convert_graph": "conversion", "is_tensorflow": "conversion", "load": "module"}
+_HOME = {
+    "GraphModule": "module",
+    "convert_graph": "conversion",
+    "export_graph": "conversion",
+    "is_tensorflow": "appearance",
+    "keras_graph": "conversion",
+    "load": "module",
+}
 
-__all__ = ["GraphModule", "convert_graph", "is_tensorflow", "load"]
+__all__ = ["GraphModule", "convert_graph", "export_graph", "is_tensorflow", "keras_graph", "load"]
 
 
 def __getattr__(name: str) -> Any:

@@ -240,6 +240,8 @@ class _Reader:
         if node.op in _ENTERS:
             assert frame is not None
             self._member(frame, "Enter", node)
+        elif frame is not None and node.op in _NEXT:
+            self._member(frame, "NextIteration", node)
         elif frame is not None and (back or node.op == "LoopCond"):
             self._member(frame, "Merge" if back else node.op, node)
         elif frame is not None and node.op in _SWITCHES and self._is_loop_switch(node):
@@ -271,6 +273,10 @@ class _Reader:
 
     def _loop(self, frame: _Frame, members: dict[str, list[Node]]) -> None:
         merges = members.get("Merge", [])
+        continued = {ref.node for merge in merges for ref in merge.inputs}
+        for node in members.get("NextIteration", []):
+            if node.name not in continued:
+                raise InvalidGraphError(f"Node {node.name!r} (NextIteration) continues no variable of its loop.")
         conditions = members.get("LoopCond", [])
         if len(conditions) != 1 or not merges:
             raise InvalidGraphError(
@@ -323,7 +329,7 @@ class _Reader:
                 for side in first - second
                 if isinstance(side, _Side) and side._replace(side=not side.side) in second
             ]
-            if len(sides) != 1:
+            if len(sides) != 1 or len(first ^ second) != 2:
                 raise InvalidGraphError(
                     f"Node {node.name!r} (Merge) does not join the two branches of one condition.",
                     hint="the file is damaged",

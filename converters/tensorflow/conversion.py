@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,19 +13,11 @@ import tensorflow as tf
 
 from converters.tensorflow.graph import Ref
 from converters.tensorflow.module import GraphModule, load
-from converters.tensorflow.program import Program, Shape
+from converters.tensorflow.program import Program, Shape, tensor_ref
 from converters.tensorflow.tables import TABLES
 from modelzoo.errors import ConversionError, UsageError
 
-__all__ = ["convert_graph", "export_graph", "is_tensorflow", "keras_graph", "verify_graph"]
-
-_ENDINGS = (".pb", ".pbtxt", ".meta")
-
-
-def is_tensorflow(path: str | os.PathLike[str]) -> bool:
-    """Whether a path looks like a TensorFlow graph: `.pb`, `.pbtxt`, `.meta`, or the folder of a SavedModel."""
-    place = Path(path)
-    return place.suffix in _ENDINGS or any((place / f"saved_model{ending}").is_file() for ending in (".pb", ".pbtxt"))
+__all__ = ["convert_graph", "export_graph", "keras_graph", "verify_graph"]
 
 
 def convert_graph(
@@ -70,25 +62,41 @@ def convert_graph(
     return made
 
 
-def keras_graph(path: str | os.PathLike[str], *, name: str, inputs: Mapping[str, Shape] | None = None) -> Any:
+def keras_graph(
+    path: str | os.PathLike[str],
+    *,
+    name: str,
+    inputs: Mapping[str, Shape] | None = None,
+    outputs: Sequence[str] = (),
+) -> Any:
     """A Keras model of a graph, its batch left open where the graph takes any; what a card's model is made with.
 
     Args:
         path: see `load`.
         name: of the model.
-        inputs: input -> shape instead of the declared one.
+        inputs: input -> shape instead of the declared one; of a graph with one input, under any name.
+        outputs: what the model gives, those of them that the graph has; the graph's own outputs where it has none.
+            Everything else of the graph stays a tap.
     """
-    module = load(path)
-    shapes: dict[str, Shape] = {key: value for key, value in (inputs or {}).items() if key in module.program.inputs}
+    program = load(path).program
+    found = {
+        item: ref for item in outputs if (ref := tensor_ref(program.flat, item)) and not program.flat.is_inner(ref)
+    }
+    program = replace(program, outputs=found or program.outputs)
+    given = dict(inputs or {})
+    if len(program.inputs) == 1 and len(given) == 1:
+        given = dict(zip(program.inputs, given.values(), strict=True))
+    shapes: dict[str, Shape] = {key: value for key, value in given.items() if key in program.inputs}
     declared = {
         spec.name: (None, *spec.shape.as_list()[1:])
-        for spec in module.program.inputs.values()
+        for spec in program.inputs.values()
         if spec.shape.rank and spec.shape[0] == 1
     }
-    if declared and _takes_any_batch(module.program, {**declared, **shapes}):
-        return module.to_keras(name, inputs={**declared, **shapes})
-    fixed = {key: (1, *list(value or ())[1:]) if key in declared else value for key, value in shapes.items()}
-    return module.to_keras(name, inputs=fixed)
+    if declared and _takes_any_batch(program, {**declared, **shapes}):
+        shapes = {**declared, **shapes}
+    else:
+        shapes = {key: (1, *list(value or ())[1:]) if key in declared else value for key, value in shapes.items()}
+    return GraphModule(program).to_keras(name, inputs=shapes)
 
 
 def _takes_any_batch(program: Program, shapes: Mapping[str, Shape]) -> bool:

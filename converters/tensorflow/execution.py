@@ -22,6 +22,9 @@ _TABLES = ("HashTable", "HashTableV2")
 #: Operators that read a variable through its handle.
 _GATHERS = ("ResourceGather", "ResourceGatherNd", "VariableShape")
 
+_LOOKUPS = ("LookupTableFind", "LookupTableFindV2")
+_SIZES = ("LookupTableSize", "LookupTableSizeV2")
+
 #: Attributes that say where and how a node was made, not what it computes.
 _PRIVATE = "_"
 
@@ -180,7 +183,7 @@ class _Tracer:
         inner: dict[str, str] = {}
         for node in nodes:
             if channels_first(node):
-                inner[node.name] = f"{node.name}/channels_last"
+                inner[node.name] = self._unused(f"{node.name}/channels_last")
         for node in nodes:
             inputs = []
             for ref in self.plan.needs(node):
@@ -192,9 +195,9 @@ class _Tracer:
                     text = f"given/{ref.node}:{ref.output}"
                     given[text] = self._value(ref, values, node)
                     inputs.append(text)
-            _ensure_ranks(piece, node, inputs)
+            self._ensure_ranks(piece, node, inputs)
             if node.name in inner:
-                add_channels_last(piece, node, inputs, partial(_copy_attributes, node))
+                add_channels_last(piece, node, inner[node.name], inputs, partial(_copy_attributes, node))
             else:
                 made = piece.node.add(name=node.name, op=node.op)
                 made.input.extend(inputs)
@@ -221,6 +224,21 @@ class _Tracer:
                     tensor = outer[node.name]
                 if not values.knows(ref):
                     self._keep(ref, tensor, values)
+
+    def _unused(self, name: str) -> str:
+        while name in self.plan.flat.nodes:
+            name += "_"
+        return name
+
+    def _ensure_ranks(self, piece: graph_pb2.GraphDef, node: Node, inputs: list[str]) -> None:
+        """Check, when the graph runs, the ranks that kernels of convolutions take for granted: some end the process."""
+        for position, rank in _RANKS.get(node.op, {}).items():
+            if position < len(inputs) and "T" in node.attr:
+                made = piece.node.add(name=self._unused(f"{node.name}/rank_{position}"), op="EnsureShape")
+                made.input.append(inputs[position])
+                made.attr["T"].CopyFrom(node.attr["T"])
+                made.attr["shape"].shape.CopyFrom(tf.TensorShape([None] * rank).as_proto())
+                inputs[position] = f"{made.name}:0"
 
     def _value(self, ref: Ref, values: _Values, reader: Node) -> Any:
         value = values.find(ref)
@@ -260,6 +278,13 @@ class _Tracer:
         elif node.op in TENSOR_ARRAYS:
             for index, result in enumerate(apply_array(node, inputs)):
                 self._keep(Ref(node.name, index), result, values)
+        elif node.op in _LOOKUPS:
+            result = tf.raw_ops.LookupTableFindV2(table_handle=inputs[0], keys=inputs[1], default_value=inputs[2])
+            # Values of the tables here are scalars, which their handles do not say.
+            result.set_shape(inputs[1].shape)
+            self._keep(Ref(node.name, 0), result, values)
+        elif node.op in _SIZES:
+            self._keep(Ref(node.name, 0), tf.raw_ops.LookupTableSizeV2(table_handle=inputs[0]), values)
         elif node.op == "ResourceGather":
             self._keep(Ref(node.name, 0), tf.gather(*inputs, batch_dims=node.attr["batch_dims"].i), values)
         elif node.op == "ResourceGatherNd":
@@ -339,17 +364,6 @@ class _Tracer:
             self._keep(item.outputs[index], result, values)
 
 
-def _ensure_ranks(piece: graph_pb2.GraphDef, node: Node, inputs: list[str]) -> None:
-    """Check, when the graph runs, the ranks that kernels of convolutions take for granted: some end the process."""
-    for position, rank in _RANKS.get(node.op, {}).items():
-        if position < len(inputs) and "T" in node.attr:
-            made = piece.node.add(name=f"{node.name}/rank_{position}", op="EnsureShape")
-            made.input.append(inputs[position])
-            made.attr["T"].CopyFrom(node.attr["T"])
-            made.attr["shape"].shape.CopyFrom(tf.TensorShape([None] * rank).as_proto())
-            inputs[position] = f"{made.name}:0"
-
-
 def _copy_attributes(node: Node, made: Any) -> None:
     for key, value in node.attr.items():
         if not key.startswith(_PRIVATE):
@@ -357,7 +371,8 @@ def _copy_attributes(node: Node, made: Any) -> None:
 
 
 def _is_special(node: Node) -> bool:
-    return node.op in VARIABLES or node.op in _TABLES or node.op in _GATHERS or node.op.startswith("TensorArray")
+    listed = (*VARIABLES, *_TABLES, *_GATHERS, *_LOOKUPS, *_SIZES)
+    return node.op in listed or node.op.startswith("TensorArray")
 
 
 def _as_bool(value: Any) -> Any:
@@ -374,7 +389,8 @@ def _invariants(body: Callable[..., Any], initial: Sequence[Any]) -> list[tf.Ten
     shapes = [tf.TensorShape([]) if value.dtype == tf.variant else value.shape for value in initial]
     for attempt in range(_WIDENINGS + 1):
         specs = [tf.TensorSpec(shape, value.dtype) for shape, value in zip(shapes, initial, strict=True)]
-        given = [item.shape for item in tf.nest.flatten(tf.function(body).get_concrete_function(*specs).outputs)]
+        traced = tf.function(body, autograph=False).get_concrete_function(*specs)
+        given = [item.shape for item in traced.outputs]
         wider = []
         for value, before, after in zip(initial, shapes, given, strict=True):
             if value.dtype == tf.variant:

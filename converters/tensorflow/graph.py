@@ -20,7 +20,7 @@ __all__ = ["Branches", "FlatGraph", "Loop", "Node", "Ref", "Scope", "flatten", "
 
 #: Calls inside calls, and nodes in all: a small file could ask for any number of either.
 _DEEPEST = 64
-_MOST_NODES = 300_000
+_MOST_NODES = 100_000
 
 Scope = frozenset[Any]
 """The branches and loops that a node lies in, each as a literal; empty outside of all."""

@@ -43,7 +43,8 @@ def to_keras(module: GraphModule, *, name: str | None = None, inputs: Mapping[st
     Returns:
         A `keras.Model`: tensor to tensor where the graph has one input or output, else dicts by name. `model.taps` is
         {source name: Tap} of everything that is computed from the inputs outside of loops and conditionals;
-        `model.layouts` says "source" for each: nothing is rearranged.
+        `model.layouts` says "source" for each: nothing is rearranged. `model.select_taps(names)` computes
+        only the taps named, where a model of `model.taps` would compute all of them eagerly.
 
     Raises:
         ConversionError: an input or output of unknown rank.
@@ -82,6 +83,7 @@ def to_keras(module: GraphModule, *, name: str | None = None, inputs: Mapping[st
         "input_sources": tuple(symbolic),
         "output_sources": tuple(results),
         "stock_only": False,
+        "select_taps": lambda names: dict(layer(given, outputs=list(names))),
     }.items():
         # Plain attributes: Keras would wrap and track dictionaries that it sees.
         object.__setattr__(model, attribute, content)
@@ -168,6 +170,12 @@ class TensorFlowGraph(keras.layers.Layer):
         if self._program is None:
             self._set("_program", _program(self.config, self.name))
         return self._program
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> TensorFlowGraph:
+        layer = cls(**config)
+        _ = layer.program  # what a file says is checked now, not when somebody computes with it
+        return layer
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.config}

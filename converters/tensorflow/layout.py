@@ -46,23 +46,22 @@ def channels_first(node: Node) -> bool:
     )
 
 
-def add_channels_last(piece: graph_pb2.GraphDef, node: Node, inputs: Sequence[str], copy: Callable[[Any], None]) -> str:
+def add_channels_last(
+    piece: graph_pb2.GraphDef, node: Node, inner_name: str, inputs: Sequence[str], copy: Callable[[Any], None]
+) -> None:
     """Add `node` with its channels last between two transpositions; the second one has its name.
 
     Args:
         piece: grows by the nodes.
         node: for which `channels_first` holds.
+        inner_name: of the node with its channels last, whose further outputs have no layout.
         inputs: what it reads, as `piece` calls it.
         copy: copies the attributes of `node` to a new one.
-
-    Returns:
-        The name of the inner node, whose further outputs have no layout.
     """
     flat = node.attr["data_format"].s == b"NCHW"
     rank = 4 if flat else 5
     last = [0, *range(2, rank), 1]
     first = [0, rank - 1, *range(1, rank - 1)]
-    inner_name = f"{node.name}/channels_last"
     position = _OPERATORS[node.op]
     given = list(inputs)
     _transpose(piece, f"{inner_name}_input", given[position], last, node, f"{inner_name}_last")
@@ -91,7 +90,6 @@ def add_channels_last(piece: graph_pb2.GraphDef, node: Node, inputs: Sequence[st
         )
     inner.input.extend(given)
     _transpose(piece, node.name, f"{inner_name}:0", first, node, f"{inner_name}_first")
-    return inner_name
 
 
 def _transpose(piece: graph_pb2.GraphDef, name: str, source: str, axes: list[int], node: Node, order: str) -> None:

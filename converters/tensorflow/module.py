@@ -147,6 +147,7 @@ class GraphModule(tf.Module):
                     for item in self.program.weights
                 ]
             object.__setattr__(self, "_made", made)
+            self._tracked_weights = made  # so that checkpoints and SavedModels of TensorFlow have them
             return made
         return self._made
 
@@ -155,6 +156,7 @@ class GraphModule(tf.Module):
             with tf.init_scope():
                 tables = {source: table.build() for source, table in self.program.tables.items()}
             object.__setattr__(self, "_tables", tables)
+            self._tracked_tables = list(tables.values())
             return tables
         return self._tables
 
@@ -172,7 +174,8 @@ class GraphModule(tf.Module):
 
             # Signatures with open sizes: one trace serves all batches.
             signature = [self._spec(ref) for ref in ordered]
-            self._traced[key] = (ordered, tf.function(run, input_signature=signature, autograph=False))
+            function = tf.function(run, input_signature=signature, autograph=False).get_concrete_function()
+            self._traced[key] = (ordered, function)
         ordered, function = self._traced[key]
         return lambda *arguments: function(*(dict(zip(fed, arguments, strict=True))[ref] for ref in ordered))
 

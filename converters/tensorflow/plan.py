@@ -65,6 +65,8 @@ class Plan:
             self._check_target(ref)
         self.targets = [self.origin(ref) for ref in targets]
         self._walk()
+        for loop in self.variables:
+            self._check_ends(loop)
 
     def origin(self, ref: Ref) -> Ref:
         """The ref whose value `ref` has."""
@@ -95,6 +97,24 @@ class Plan:
                 ahead += self._variable(unit, index) if isinstance(unit, Loop) else self._output(unit, index)
             else:
                 ahead += self._node(ref)
+
+    def _check_ends(self, loop: Loop) -> None:
+        """Refuse a loop whose condition no iteration can change: it would never end, or never begin."""
+        own = {ref for refs in loop.carried for ref in refs}
+        seen: set[Ref] = set()
+        ahead = [loop.condition]
+        while ahead:
+            ref = self.origin(ahead.pop())
+            if ref in own:
+                return
+            if ref not in seen and ref not in self.fed and ref not in self.carried:
+                seen.add(ref)
+                ahead += self.needs(self.unit(ref))
+        raise InvalidGraphError(
+            f"The condition of the loop {loop.name!r} depends on nothing that the loop changes.",
+            received=str(loop.condition),
+            hint="the file is damaged",
+        )
 
     def _variable(self, loop: Loop, index: int) -> list[Ref]:
         live = self.variables.setdefault(loop, [])

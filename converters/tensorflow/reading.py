@@ -199,22 +199,16 @@ def asset_path(source: Source, node: str, content: bytes) -> Path:
         CheckpointFormatError: it is absent.
     """
     name = source.assets.get(node)
-    given = "assets/" + name if name is not None else content.decode("utf-8", "replace")
+    given = content.decode("utf-8", "replace") if name is None else name
     parts = Path(given.replace("\\", "/")).parts
-    if (
-        source.folder is None
-        or not parts
-        or Path(given).is_absolute()
-        or ".." in parts
-        or ":" in given
-        or "\0" in given
-    ):
+    outside = not parts or Path(given).is_absolute() or ".." in parts or ":" in given or "\0" in given
+    if source.folder is None or outside:
         raise UnsafeFileError(
             "A table asks for a file outside of the model's folder.",
             received=given,
             hint="the vocabulary must lie in the SavedModel's assets folder",
         )
-    path = source.folder
+    path = source.folder if name is None else source.folder / "assets"
     for part in parts:
         path = path / part
         if path.is_symlink():

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from converters.tensorflow.graph import FlatGraph, Node
+from converters.tensorflow.graph import FlatGraph, Node, Ref
+from converters.tensorflow.plan import VARIABLES
 from converters.tensorflow.reading import Source, asset_path
 from converters.tensorflow.weights import static_value
 from modelzoo.errors import CheckpointFormatError, ConversionError
@@ -63,8 +64,9 @@ def find_tables(flat: FlatGraph, source: Source) -> dict[tuple[str, str], Table]
 def _contents(flat: FlatGraph, table: Node, filler: Node, source: Source) -> Table:
     given = [static_value(flat, ref) for ref in filler.inputs[1:]]
     if "TextFile" in filler.op and len(given) == 1:
-        name = flat.origin(filler.inputs[1]).node
-        content = given[0].reshape(-1)[0] if given[0] is not None and given[0].size == 1 else b""
+        ref = _assigned(flat, filler.inputs[1])
+        name, value = ref.node, static_value(flat, ref)
+        content = value.reshape(-1)[0] if value is not None and value.size == 1 else b""
         keys, values = _from_file(table, filler, source, name, content if isinstance(content, bytes) else b"")
     elif len(given) == 2 and given[0] is not None and given[1] is not None and given[0].size == given[1].size:
         keys, values = given[0].reshape(-1), given[1].reshape(-1)
@@ -75,6 +77,18 @@ def _contents(flat: FlatGraph, table: Node, filler: Node, source: Source) -> Tab
             hint="tables are filled from constants or from a text file among the assets",
         )
     return Table(table.source, keys, values)
+
+
+def _assigned(flat: FlatGraph, ref: Ref) -> Ref:
+    """The constant or input that `ref` is; TensorFlow 2 keeps the path of an asset in a variable."""
+    ref = flat.origin(ref)
+    node = flat.nodes.get(ref.node)
+    if node is None or node.op not in VARIABLES:
+        return ref
+    for item in flat.nodes.values():
+        if item.op in ("Assign", "AssignVariableOp") and len(item.inputs) == 2 and flat.origin(item.inputs[0]) == ref:
+            return flat.origin(item.inputs[1])
+    return ref
 
 
 def _from_file(table: Node, filler: Node, source: Source, name: str, content: bytes) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ __all__ = ["convert"]
     "--to", type=click.Choice(["keras", "savedmodel", "onnx"]), default="keras", show_default=True, help="What to make."
 )
 @click.option("-o", "--out", type=click.Path(), required=True, help="Where: NAME.keras, a folder, NAME.onnx.")
-@click.option("--verify", is_flag=True, help="Compare with onnxruntime on random inputs; exit code 1 past --rtol.")
+@click.option("--verify", is_flag=True, help="Compare with the source on random inputs; exit code 1 past --rtol.")
 @click.option("--rtol", type=float, default=1e-4, show_default=True, help="Largest error of an output, relative.")
 @click.option(
     "--data-format",
@@ -36,6 +36,9 @@ __all__ = ["convert"]
 )
 @click.option("--outputs", "outputs", multiple=True, metavar="NAME", help="Tensors or nodes to give instead.")
 @click.option("--report", type=click.Path(), help="With --verify: a page with the error of every tap (.html or .json).")
+@click.option("--phase", type=click.Choice(["test", "train"]), default="test", show_default=True, help="Of Caffe.")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="A stage of a Caffe network; may be repeated.")
+@click.option("--level", type=int, default=0, metavar="N", help="Level of a Caffe network.")
 @click.pass_context
 def convert(
     ctx: click.Context,
@@ -49,10 +52,14 @@ def convert(
     shapes: tuple[str, ...],
     outputs: tuple[str, ...],
     report: str | None,
+    phase: str,
+    stages: tuple[str, ...],
+    level: int,
 ) -> None:
-    """Convert MODEL (an .onnx file) to Keras layers that train, to a SavedModel, or to checked ONNX.
+    """Convert MODEL (.onnx, or a Caffe .prototxt with its WEIGHTS) to Keras layers that train, a SavedModel, or ONNX.
 
     \b
+    modelzoo convert deploy.prototxt net.caffemodel -o net.keras --verify
     modelzoo convert net.onnx -o net.keras --verify --report parity.html
     modelzoo convert net.onnx --to savedmodel -o net --inputs data=?,3,320,320
     """
@@ -72,6 +79,9 @@ def convert(
             out=out,
             inputs=dict(map(_shape, shapes)) or None,
             outputs=list(outputs) or None,
+            phase=phase,
+            stages=stages,
+            level=level,
             data_format=data_format,
             verify=verify,
             rtol=rtol,

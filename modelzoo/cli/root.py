@@ -25,6 +25,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "list": ("modelzoo.cli.list:list_", "List models: name, task, framework, licence, size."),
         "info": ("modelzoo.cli.info:info", "Show the card of a model: files, input, labels, accuracy, licence."),
         "taps": ("modelzoo.cli.taps:taps", "List the taps of a model: name, shape, stride, channels."),
+        "compare": ("modelzoo.cli.compare:compare", "Compare models: size, multiply-adds, accuracy, licence, speed."),
     },
     "Use a model": {
         "demo": ("modelzoo.cli.demo:demo", "Fetch, restore, look inside and classify; all without network."),

@@ -122,6 +122,8 @@ def build_application(
     from modelzoo.networks.blank import blank_weights, fresh_names
     from modelzoo.networks.weights import alike_named
 
+    if input_shape is None:
+        input_shape = (APPLICATIONS[application].size, APPLICATIONS[application].size, 3)
     options = {"include_top": include_top, "pooling": pooling, **args}
     if include_top:
         options["classes"] = classes or card_classes or CLASSES
@@ -206,14 +208,13 @@ def _check_shape(application: str, given: Any, include_top: bool) -> None:
         )
 
 
-def _call(application: str, shape: Sequence[int | None] | None, options: Mapping[str, Any]) -> keras.Model:
+def _call(application: str, shape: Sequence[int | None], options: Mapping[str, Any]) -> keras.Model:
     import keras
 
     builder = getattr(keras.applications, application)
-    if shape is not None:
-        shape = tuple(shape)
+    shape = tuple(shape)
     arguments: dict[str, Any] = {"weights": None, **options}
-    if shape is not None and None in shape and options["include_top"]:
+    if None in shape and options["include_top"]:
         # Keras asks for whole numbers here even where the classifier pools; a tensor is taken as it is.
         arguments["input_tensor"] = keras.Input(shape)
     else:

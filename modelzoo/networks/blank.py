@@ -64,31 +64,15 @@ def _blank_or(draw: Callable[..., Any]) -> Callable[..., Any]:
             return draw(self, shape, dtype, **options)
         import keras
 
+        from converters.keras.tensors import untouched_zeros
+
         key = (tuple(shape), dtype or keras.config.floatx())
         if key not in zeros:
-            zeros[key] = _zeros(*key)
+            zeros[key] = untouched_zeros(*key)
         return zeros[key]
 
     call.__doc__ = draw.__doc__
     return call
-
-
-def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
-    """A tensor of zeros over pages that the system provides when they are first written, which is never.
-
-    TensorFlow takes over the memory of a writeable array that is aligned as its kernels need it. A variable that is
-    assigned anew lets go of it.
-    """
-    import math
-
-    import numpy as np
-    import tensorflow as tf
-
-    wanted = tf.as_dtype(dtype).as_numpy_dtype
-    size = math.prod(shape) * np.dtype(wanted).itemsize
-    memory = np.zeros(size + 64, np.uint8)
-    start = -memory.ctypes.data % 64
-    return tf.convert_to_tensor(memory[start : start + size].view(wanted).reshape(shape))
 
 
 @contextmanager

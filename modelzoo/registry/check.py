@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from modelzoo.errors import RegistryFormatError
+from modelzoo.errors import RegistryFormatError, nearest
 from modelzoo.registry.card import Card, Input, Preprocessing
 from modelzoo.registry.sources import ordered
 from modelzoo.registry.validate import validate_card
@@ -45,6 +45,7 @@ class _Known:
     raw: Mapping[str, Any]
     networks: Collection[str] | None
     converters: Collection[str] | None
+    taps: Callable[[Card], Collection[str] | None] | None = None
 
 
 _Found = Iterator[tuple[Level, str]]
@@ -57,6 +58,7 @@ def check_entry(
     *,
     networks: Collection[str] | None = None,
     converters: Collection[str] | None = None,
+    taps: Callable[[Card], Collection[str] | None] | None = None,
 ) -> list[Problem]:
     """Every problem of one card; where its JSON is not what the schema says, that is the only one.
 
@@ -65,13 +67,15 @@ def check_entry(
         raw: its JSON object.
         networks: names of the networks that exist; None leaves that rule out.
         converters: the same for converters.
+        taps: the taps that the card's model has, None where that is not known without its files; None instead of the
+            function leaves the rule out.
     """
     try:
         validate_card(name, raw)
         card = Card.from_dict(name, raw)
     except RegistryFormatError as error:
         return [Problem(name, "schema", "error", error.what)]
-    known = _Known(raw, networks, converters)
+    known = _Known(raw, networks, converters, taps)
     return [
         Problem(name, rule.__name__.lstrip("_"), level, text) for rule in _RULES for level, text in rule(card, known)
     ]
@@ -82,17 +86,18 @@ def check_registry(
     *,
     networks: Collection[str] | None = None,
     converters: Collection[str] | None = None,
+    taps: Callable[[Card], Collection[str] | None] | None = None,
 ) -> list[Problem]:
     """Every problem of all cards, and of their names, aliases and variants together.
 
     Args:
         models: {name: card as JSON}, the `models` object of a registry.
-        networks, converters: as for `check_entry`.
+        networks, converters, taps: as for `check_entry`.
     """
     problems = [
         problem
         for name, raw in models.items()
-        for problem in check_entry(name, raw, networks=networks, converters=converters)
+        for problem in check_entry(name, raw, networks=networks, converters=converters, taps=taps)
     ]
     refused = {problem.card for problem in problems if problem.rule == "schema"}
     owners = {name: name for name in models}
@@ -184,17 +189,22 @@ def _licence(card: Card, known: _Known) -> _Found:
         yield "warning", "nobody states a licence for its weights"
 
 
+def _silence(card: Card) -> Level:
+    """What it is to say nothing of input and output: a graph that is converted has its own, our networks have not."""
+    return "error" if card.build.converter is None and not card.build.needs else "warning"
+
+
 def _preprocessing(card: Card, known: _Known) -> _Found:
     if len({one.name for one in card.inputs}) < len(card.inputs):
         yield "error", "two of its inputs have one name"
     if card.task == "classification" and not card.inputs:
-        yield "error", "a classifier needs an input"
+        yield _silence(card), "a classifier needs an input"
     for one in card.inputs:
         if one.preprocess is not None:
             for level, text in _pixels(one, one.preprocess, card):
                 yield level, f"input {one.name!r}: {text}"
         elif card.task == "classification":
-            yield "error", f"input {one.name!r} does not say how a picture becomes it"
+            yield _silence(card), f"input {one.name!r} does not say how a picture becomes it"
 
 
 def _pixels(one: Input, how: Preprocessing, card: Card) -> _Found:
@@ -232,7 +242,7 @@ def _files_of(card: Card, role: str) -> set[str]:
 
 def _labels(card: Card, known: _Known) -> _Found:
     if card.task == "classification" and not card.outputs:
-        yield "error", "a classifier needs an output"
+        yield _silence(card), "a classifier needs an output"
     labels = card.labels
     width = card.outputs[0].classes if card.outputs else None
     if labels is None:
@@ -255,6 +265,12 @@ def _taps(card: Card, known: _Known) -> _Found:
     for tap in card.taps:
         if tap != tap.strip():
             yield "error", f"the tap {tap!r} begins or ends with a space"
+    existing = known.taps(card) if known.taps is not None and card.taps else None
+    if existing is not None:
+        for tap in card.taps:
+            if tap not in existing:
+                near = nearest(tap, list(existing), 1)
+                yield "error", f"its model has no tap {tap!r}" + (f", but {near[0]!r}" if near else "")
 
 
 def _build(card: Card, known: _Known) -> _Found:

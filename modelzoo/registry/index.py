@@ -70,7 +70,7 @@ def read_or_build(registry: Registry) -> dict[str, Summary]:
     """
     from modelzoo.registry import cache
 
-    name = f"index/{registry.digest}.{INDEX_FORMAT}.json"
+    name = f"index/{registry.digest}.{registry.namespace or ''}.{INDEX_FORMAT}.json"
     found = _decode(cache.read(name))
     if found is None:
         found = _build(registry)

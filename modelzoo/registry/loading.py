@@ -1,8 +1,8 @@
 """Registries in order of precedence: files, folders and URLs of the user first, the built-in one last.
 
 A registry is a JSON file `{"schema_version": 1, "models": {name: card}}`. Order of precedence: the `registries`
-argument (first one first), then the environment variable `MODELZOO_REGISTRY`, then the registry that ships with
-modelzoo. A card that hides one of a later registry is legal and reported (`Registries.hidden`, and a warning).
+argument (first one first), then the environment variable `MODELZOO_REGISTRY`, then those that were added for good
+(`modelzoo.registry.configured`), then the registry that ships with modelzoo. A card that hides one of a later registry is legal and reported (`Registries.hidden`, and a warning).
 
 Parsing is put off as long as possible: `list` is served by `modelzoo.registry.index` without it.
 """
@@ -43,12 +43,14 @@ class Registry:
         location: path or URL, as a user would name it.
         kind: "builtin", "file" or "url".
         data: its bytes.
+        namespace: what stands before its names and aliases, with a `/`; names that have a namespace keep theirs.
     """
 
-    def __init__(self, location: str, kind: str, data: bytes) -> None:
+    def __init__(self, location: str, kind: str, data: bytes, namespace: str | None = None) -> None:
         self.location = location
         self.kind = kind
         self.data = data
+        self.namespace = namespace
         self._digest: str | None = None
         self._models: dict[str, Any] | None = None
         self._summaries: dict[str, Summary] | None = None
@@ -74,8 +76,24 @@ class Registry:
             RegistryVersionError: another major `schema_version`.
         """
         if self._models is None:
-            self._models = _parse(self)
+            models = _parse(self)
+            if self.namespace is not None:
+                models = {self._named(name): self._moved(card) for name, card in models.items()}
+            self._models = models
         return self._models
+
+    def _named(self, name: str) -> str:
+        return name if self.namespace is None or "/" in name else f"{self.namespace}/{name}"
+
+    def _moved(self, card: Any) -> Any:
+        """A card whose references to others of this registry have the namespace too."""
+        if not isinstance(card, dict):
+            return card
+        lists = {key: card[key] for key in ("aliases", "variants") if isinstance(card.get(key), list)}
+        return card | {
+            key: [self._named(name) if isinstance(name, str) else name for name in names]
+            for key, names in lists.items()
+        }
 
     @property
     def summaries(self) -> dict[str, Summary]:
@@ -195,7 +213,7 @@ def load_registries(
         refresh: ask the servers of URL registries whether they have something newer. Without it a server is
             contacted only when nothing of its registry is in the cache yet.
         offline: never contact a server; None: as `MODELZOO_OFFLINE` says.
-        environment: put those that `MODELZOO_REGISTRY` names behind the ones given.
+        environment: put those that `MODELZOO_REGISTRY` names, and those that were added, behind the ones given.
         builtin: put the registry that ships with modelzoo at the end.
 
     Raises:
@@ -209,6 +227,8 @@ def load_registries(
     found: list[Registry] = []
     for location in dict.fromkeys(wanted):
         found.extend(_open(location, refresh=refresh, offline=offline))
+    if environment:
+        found.extend(_added(set(wanted), refresh=refresh, offline=offline))
     if builtin:
         found.append(builtin_registry())
     loaded = Registries(found)
@@ -218,6 +238,22 @@ def load_registries(
         for hidden in loaded.hidden:
             logging.getLogger("modelzoo").warning("%s", hidden)
     return loaded
+
+
+def _added(seen: set[str], *, refresh: bool, offline: bool | None) -> Iterator[Registry]:
+    from modelzoo.registry.configured import configured
+
+    for one in configured():
+        if one.location in seen:
+            continue
+        try:
+            opened = _open(one.location, refresh=refresh, offline=offline)
+        except RegistryError as error:
+            error.hint = f"`modelzoo registry remove {one.location}` takes it off the list of added registries."
+            raise
+        for registry in opened:
+            registry.namespace = one.namespace
+            yield registry
 
 
 def split_locations(value: str) -> list[str]:

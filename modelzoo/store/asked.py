@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 from modelzoo.errors import RegistryFormatError, UsageError
 from modelzoo.store import digests, names
+from modelzoo.store.cloud import PACKAGES
 from modelzoo.store.http import shown
 from modelzoo.store.source import Source
 
-_SCHEMES = ("https", "http", "file", "package")
+_SCHEMES = ("https", "http", "file", "package", *PACKAGES)
+_WITH_HOST = ("https", "http", *PACKAGES)
 
 
 def checked_key(key: str) -> str:
@@ -78,7 +80,7 @@ def _check_urls(source: Source, what: str) -> None:
     for url in source.urls:
         try:
             parts = urlsplit(url)
-            fit = parts.scheme in _SCHEMES and (parts.scheme not in ("http", "https") or bool(parts.hostname))
+            fit = parts.scheme in _SCHEMES and (parts.scheme not in _WITH_HOST or bool(parts.hostname))
         except (ValueError, TypeError, AttributeError):
             fit = False
         if not fit:

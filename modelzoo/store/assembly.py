@@ -6,11 +6,14 @@ folder where that is possible; a blob goes only after the manifest is written, s
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial as partially
 from pathlib import Path
 
 from modelzoo.errors import ArchiveError, ModelzooError, OfflineError
@@ -18,12 +21,14 @@ from modelzoo.store import archives, blobs, disk, local, locks, posix
 from modelzoo.store.digests import Hasher, hash_file, is_pinned
 from modelzoo.store.download import Download, identifier
 from modelzoo.store.http import noted, shown
-from modelzoo.store.layout import Layout, make_folder, remove_quietly
+from modelzoo.store.layout import Layout, make_folder, remove_quietly, remove_tree
 from modelzoo.store.manifests import KeptFile, KeptSource, Manifest
 from modelzoo.store.names import key_folder
+from modelzoo.store.parallel import run_all
 from modelzoo.store.partial import Partial, kept_bytes, sweep
 from modelzoo.store.policy import Policy
-from modelzoo.store.progress import Progress, following
+from modelzoo.store.progress import Progress, following, one_at_a_time
+from modelzoo.store.retries import Stopped
 from modelzoo.store.source import Source
 from modelzoo.store.transport import Transport
 
@@ -61,6 +66,7 @@ class Assembly:
     progress: Progress
     _files: list[KeptFile] = field(default_factory=list)
     _kept: list[KeptSource] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> Manifest:
         """Gathers all files and publishes the folder.
@@ -74,7 +80,9 @@ class Assembly:
             with disk.guard("replace a symbolic link in the cache", folder):
                 posix.remove_file(folder)
         before = Manifest.read(self.layout.manifest(self.key))
-        held = [self._gather(source, folder, before) for source in self.sources]
+        self.progress = one_at_a_time(self.progress)
+        tasks = [partially(self._gather, source, folder, before) for source in self.sources]
+        held = run_all(tasks, self.policy.parallel, self._stop)
         with _stage(self.layout, self.key) as stage:
             for source, one in zip(self.sources, held, strict=True):
                 if isinstance(one, _Held) and source.members:
@@ -94,9 +102,7 @@ class Assembly:
             _sync_tree(stage)
             _show(self.layout, stage, folder)
         manifest.write(self.layout.manifest(self.key))
-        settle(self.layout, manifest)
-        for source in self.sources:
-            sweep(self.layout.partial, identifier(source), self.policy.stray_age)
+        settle(self.layout, manifest, self.sources, self.policy.stray_age)
         return manifest
 
     # -- where a file comes from ---------------------------------------------------------------------------------
@@ -117,9 +123,13 @@ class Assembly:
         if found is not None:
             return found
         name = identifier(source)
-        with locks.held(
-            self.layout.file_lock(name), self.policy.lock_wait, lambda: kept_bytes(self.layout.partial, name)
-        ):
+
+        def pace() -> int:
+            if self._stop.is_set():
+                raise Stopped
+            return kept_bytes(self.layout.partial, name)
+
+        with locks.held(self.layout.file_lock(name), self.policy.lock_wait, pace):
             return self._find(source, folder) or self._download(source, name)
 
     def _find(self, source: Source, folder: Path) -> _Held | None:
@@ -157,7 +167,7 @@ class Assembly:
         partial = Partial.open(folder, name, source.digests, mark_every=self.policy.mark_every)
         try:
             with following(self.progress, source.name) as note:
-                url = Download(source, title, partial, self.policy, self.transport, note).run(urls)
+                url = Download(source, title, partial, self.policy, self.transport, note, self._stop).run(urls)
             hasher = partial.hasher
             place = blobs.publish(self.layout, hasher.digests)
             partial.publish(place)
@@ -223,19 +233,28 @@ class Assembly:
             self._files.append(KeptFile(name, role, source.name, member, status.st_size, status.st_mtime_ns, digests))
 
 
-def settle(layout: Layout, manifest: Manifest) -> None:
-    """Removes the blobs whose bytes a model's folder holds, and notes where they are instead."""
+def settle(layout: Layout, manifest: Manifest, sources: Sequence[Source], stray_age: float) -> None:
+    """Clears up after a model was published: removes what killed attempts left, and at last the blobs whose bytes the
+    model's folder holds, noting where they are instead. So a blob that is still there says that this is to be done.
+    """
+    for source in sources:
+        sweep(layout.partial, identifier(source), stray_age)
+    places = {layout.blob(name, digest).parent for kept in manifest.sources for name, digest in kept.digests.items()}
+    for place in (layout.root, layout.partial, layout.manifests, *places):
+        for path in disk.strays(place, stray_age):
+            remove_quietly(path)
+    locks.sweep(layout.locks)
     folder = layout.model(manifest.key)
-    for source in manifest.sources:
-        plain = next((f for f in manifest.files if f.source == source.name and f.member is None), None)
+    for kept in manifest.sources:
+        plain = next((f for f in manifest.files if f.source == kept.name and f.member is None), None)
         if plain is not None:
-            blobs.note(layout, source.digests, folder / plain.name)
-        blobs.drop(layout, source.digests["sha256"])
+            blobs.note(layout, kept.digests, folder / plain.name)
+        blobs.drop(layout, kept.digests["sha256"])
 
 
-def is_settled(folder: Path, files: Sequence[KeptFile]) -> bool:
-    """False if a kill came between the manifest and `settle`: then files still have their second name."""
-    return all((folder / file.name).lstat().st_nlink == 1 for file in files)
+def is_settled(layout: Layout, manifest: Manifest) -> bool:
+    """False if a kill came between the manifest and the end of `settle`: then blobs are left (a file's second name)."""
+    return not any(os.path.lexists(layout.blob("sha256", source.digests["sha256"])) for source in manifest.sources)
 
 
 def sweep_stages(layout: Layout, key: str, stray_age: float) -> int:
@@ -255,11 +274,11 @@ def abandoned_stages(layout: Layout, stray_age: float, key: str | None = None) -
     for path in sorted({path.with_suffix(".stage") for path in both}):
         note = path.with_suffix(".owner")
         try:
-            owner, age = note.read_text(), time.time() - note.lstat().st_mtime
+            owner, born = note.read_text(), note.lstat().st_mtime
         except OSError:
-            owner, age = "", 0.0
+            owner, born = "", 0.0
         state = posix.process_state(owner)
-        if state == "gone" or (state == "unknown" and age > stray_age):
+        if state == "gone" or (state == "unknown" and disk.clock(layout.partial) - born > stray_age):
             found.append(path)
     return found
 
@@ -286,7 +305,13 @@ def _show(layout: Layout, stage: Path, folder: Path) -> None:
         if os.path.lexists(folder):
             aside = stage.with_name(f"{folder.name}.{os.urandom(6).hex()}.stage")  # without an owner: abandoned
             with disk.guard("replace a model's folder", folder):
-                folder.rename(aside)
+                try:
+                    folder.rename(aside)
+                except OSError as error:
+                    if error.errno != errno.EXDEV:
+                        raise
+                    remove_tree(folder)  # overlay file systems (containers) rename no folder of a lower layer
+                    aside = None
         try:
             stage.rename(folder)
         except OSError as error:

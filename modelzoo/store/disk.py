@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,12 @@ from modelzoo.store import posix
 _FULL = {errno.ENOSPC, errno.EFBIG} | ({errno.EDQUOT} if hasattr(errno, "EDQUOT") else set())
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 ROOM_HINT = "free some space (`modelzoo cache list`, `modelzoo cache prune`), or set MODELZOO_CACHE to another disk"
+
+_HINTS = {
+    errno.EXDEV: "keep the whole cache on one file system: no folder in it may be a mount or link of its own",
+    errno.ENAMETOOLONG: "set MODELZOO_CACHE to a folder with a shorter path",
+    errno.EIO: "the disk may be failing; set MODELZOO_CACHE to another one",
+}
 
 
 def free_space(folder: Path) -> int | None:
@@ -45,7 +52,8 @@ def refusal(error: OSError, doing: str, path: Path, *, needed: int | None = None
             received=path,
             hint="set MODELZOO_CACHE to a folder that you may write",
         )
-    return DiskError(f"Cannot {doing}: {error.strerror or error}.{after}", received=path)
+    hint = _HINTS.get(error.errno or 0, "set MODELZOO_CACHE to a folder on another disk")
+    return DiskError(f"Cannot {doing}: {error.strerror or error}.{after}", received=path, hint=hint)
 
 
 @contextmanager
@@ -72,9 +80,41 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}-{posix.machine_digest()}.{os.urandom(4).hex()}.tmp")
+
+
+def strays(folder: Path, stray_age: float) -> list[Path]:
+    """Unfinished files of `write_whole` whose process was killed; of other machines only those that are old."""
+    found = []
+    for path in folder.glob(".*.tmp"):
+        pid, _, machine = path.name.split(".")[-3].partition("-")
+        try:
+            here = machine == posix.machine_digest() and pid.isdecimal()
+            gone = not posix.is_running(int(pid)) if here else clock(folder) - path.lstat().st_mtime > stray_age
+        except OSError:
+            continue
+        if gone:
+            found.append(path)
+    return found
+
+
+def clock(folder: Path) -> float:
+    """The time by the clock that stamps the files of `folder`, which a file server's may be; else our own."""
+    probe = _temporary(folder / "clock")
+    try:
+        probe.touch(exist_ok=False)
+        try:
+            return probe.lstat().st_mtime
+        finally:
+            probe.unlink(missing_ok=True)
+    except OSError:
+        return time.time()
+
+
 def write_whole(path: Path, data: bytes, *, sync: bool = True) -> None:
     """Replaces `path` by a file with `data`, atomically: a reader sees the old content or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    temporary = _temporary(path)
     with guard(f"write {path.name}", path, needed=len(data)):
         try:
             with temporary.open("xb") as stream:

@@ -7,20 +7,21 @@ are thrown away, all of them, since nobody knows which they are.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from urllib.parse import urlsplit
 
-from modelzoo.errors import DigestError, ModelzooError, NetworkError, SizeError
-from modelzoo.store import disk, http, local
+from modelzoo.errors import DigestError, MissingExtraError, ModelzooError, NetworkError, SizeError
+from modelzoo.store import cloud, disk, http, local
 from modelzoo.store.contents import decoded, describe
 from modelzoo.store.digests import is_pinned
 from modelzoo.store.partial import Partial
 from modelzoo.store.policy import Policy
 from modelzoo.store.progress import Note
-from modelzoo.store.retries import TransferFailed, pause
+from modelzoo.store.retries import Stopped, TransferFailed, pause, rest
 from modelzoo.store.source import Source
 from modelzoo.store.transport import Transport
 
@@ -40,6 +41,7 @@ class Download:
         policy: all bounds.
         transport: a function that gives the network; it is not called before it is needed.
         note: told of every step.
+        stop: set when the caller does not want the file any more.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Download:
         policy: Policy,
         transport: Callable[[], Transport],
         note: Note,
+        stop: threading.Event,
     ) -> None:
         self._source = source
         self._title = title
@@ -57,6 +60,7 @@ class Download:
         self._policy = policy
         self._transport = transport
         self._note = note
+        self._stop = stop
         self._pinned = is_pinned(source.digests)
         self._strikes: Counter[str] = Counter()
         self._whole_only: set[str] = set()  # URLs that answer requests for the rest wrongly
@@ -83,12 +87,12 @@ class Download:
         turn = 0
         while live and turn < self._policy.rounds:
             if turn:
-                time.sleep(pause(turn, self._policy.backoff, self._policy.longest_wait))
+                rest(pause(turn, self._policy.backoff, self._policy.longest_wait), self._stop)
             turn += 1
             before = self._partial.length
             for url in sorted(live, key=ready.__getitem__):
                 if (wait := ready[url] - time.monotonic()) > 0:
-                    time.sleep(min(wait, self._policy.longest_wait))
+                    rest(min(wait, self._policy.longest_wait), self._stop)
                 try:
                     self._attempt(url)
                     return url
@@ -122,6 +126,8 @@ class Download:
         opened: AbstractContextManager[http.Body]
         if local.is_local(url):
             opened = local.get(url)
+        elif cloud.is_cloud(url):
+            opened = cloud.get(url, kept)
         else:
             known = partial.origin.get("etag", "") if partial.origin.get("url") == http.noted(url) else ""
             opened = http.get(
@@ -225,6 +231,8 @@ class Download:
             period += len(chunk)
             self._note(partial.length, total)
             chunk = b""
+            if self._stop.is_set():
+                raise Stopped
             if (passed := time.monotonic() - began) >= policy.rate_window:
                 if period < policy.minimum_rate * passed:
                     raise TransferFailed(f"only {period:,} bytes came within {passed:.0f} s", again=True)
@@ -270,6 +278,10 @@ class Download:
                     received=f"{wrong[1].difference or wrong[1].cause}, from {http.shown(wrong[0])}",
                     hint=hint,
                 )
+        if all(one.missing for one in last):
+            return MissingExtraError(
+                "cloud", last[0].missing, f"Fetching {self._title} from {', '.join(map(http.shown, self._failures))}"
+            )
         kept = f" {self._partial.length:,} bytes of it are kept." if self._partial.length else ""
         hints = [one.hint for one in last if one.hint]
         return NetworkError(

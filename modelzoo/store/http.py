@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
-from modelzoo.store import addresses
+from modelzoo.store import addresses, auth
 from modelzoo.store.policy import Policy
 from modelzoo.store.retries import TransferFailed, retry_after
 from modelzoo.store.transport import Reply, Transport
@@ -19,9 +19,10 @@ from modelzoo.store.transport import Reply, Transport
 _RANGE = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.IGNORECASE)
 _LATER = {408, 425, 429}
 _REDIRECTS = {301, 302, 303, 307, 308}
+_LOGIN = "write the host's Authorization header into auth.toml (MODELZOO_AUTH_FILE, MODELZOO_AUTH), if you have one"
 _CAUSES = {
-    401: ("it asks for a login", "put the credentials into the URL of your own registry, or fetch the file by hand"),
-    403: ("it is forbidden", None),
+    401: ("it asks for a login", _LOGIN),
+    403: ("it is forbidden", _LOGIN),
     404: ("there is no such file", "the file may have moved: is there a newer registry?"),
     407: ("the proxy asks for a login", "put user and password into HTTPS_PROXY, or the server into NO_PROXY"),
     410: ("the file is gone for good", "is there a newer registry?"),
@@ -110,8 +111,10 @@ def _follow(transport: Transport, url: str, headers: Mapping[str, str], policy: 
     credentials, url = _credentials(url)
     origin, here = _origin(url), url
     for _ in range(policy.redirects + 1):
-        own = dict(headers)
-        if credentials and _origin(here) == origin:  # never to another host, port or scheme
+        same = _origin(here) == origin
+        own = {**headers, **auth.headers_for(here)}  # what this very host may see, whoever led to it
+        if credentials and same:  # never to another host, port or scheme
+            own = {name: value for name, value in own.items() if name.lower() != "authorization"}
             own["Authorization"] = credentials
         reply = transport.get(here, own)
         if reply.status not in _REDIRECTS:
@@ -181,10 +184,8 @@ def _credentials(url: str) -> tuple[str, str]:
     return "Basic " + base64.b64encode(pair).decode("ascii"), plain
 
 
-def _origin(url: str) -> tuple[str, str, int | None]:
-    parts = urlsplit(url)
+def _origin(url: str) -> auth.Origin:
     try:
-        port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+        return auth.origin_of(url)
     except ValueError:
         raise TransferFailed("its URL has a malformed port", again=False) from None
-    return parts.scheme, (parts.hostname or "").lower(), port

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.errors import LockTimeoutError
-from modelzoo.store import disk
+from modelzoo.store import disk, posix
 
 _log = logging.getLogger("modelzoo")
 _POLL = 0.05
@@ -81,11 +81,25 @@ def held(path: Path, wait: float, progress: Callable[[], object] = lambda: None)
         lock.release()
 
 
+def sweep(folder: Path) -> None:
+    """Removes the introductions of processes of this machine that were killed while they held a lock."""
+    import platform
+
+    for path in folder.glob("*.holder"):
+        try:
+            text = json.loads(path.read_text())
+            if text["host"] == platform.node() and not posix.is_running(text["pid"]):
+                path.unlink()
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+
+
 def _introduce(path: Path) -> None:
     import platform
 
     text = {"pid": os.getpid(), "host": platform.node(), "since": time.strftime("%Y-%m-%d %H:%M:%S%z")}
     try:
+        path.unlink(missing_ok=True)  # of a killed process, perhaps another user's: then it could not be written
         path.write_text(json.dumps(text))
     except OSError:
         pass  # only for messages

@@ -3,14 +3,14 @@
 A partial file has one writer for its whole life. Its name holds the download's identifier and a random
 token, and a journal beside it (one JSON object a line) says who writes it, what the server called it (ETag)
 and what the SHA-256 was at certain lengths. Who finds the file of a process that is gone takes it over by
-renaming; of a process that may still live it takes a copy. So two writers never meet, locks or no locks.
+renaming; of a process that may still live, or of another user, it takes a copy. So two writers never meet, locks or
+no locks.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ class Partial:
             self.set_origin(facts.get("origin", {}))
             self._marks = []
             try:
-                if state == "gone":
+                if state == "gone" and posix.is_own(path):
                     path.rename(self.path)
                     journal.unlink(missing_ok=True)
                 elif not posix.clone(path, self.path):
@@ -213,13 +213,17 @@ def kept_bytes(folder: Path, identifier: str) -> int:
 def abandoned(folder: Path, identifier: str, stray_age: float) -> list[Path]:
     """What earlier attempts at this download (`*`: at any) left and nobody writes any more, without the journals."""
     found = []
-    now = time.time()
+    now = None
     for path in {p.with_suffix(".part") for p in folder.glob(f"{identifier}.*") if p.suffix in (".part", ".journal")}:
         journal = path.with_suffix(".journal")
         try:
             state = _writer(path, _read_journal(journal))
-            newest = max((p.lstat().st_mtime for p in (path, journal) if p.exists()), default=now)
-            if state == "gone" or (state == "unknown" and now - newest > stray_age):
+            if state == "unknown":
+                now = disk.clock(folder) if now is None else now
+                newest = max((p.lstat().st_mtime for p in (path, journal) if p.exists()), default=now)
+                if now - newest > stray_age:
+                    state = "gone"
+            if state == "gone":
                 found.append(path)
         except OSError:
             continue

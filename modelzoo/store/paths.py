@@ -1,4 +1,4 @@
-"""Where the cache lies."""
+"""Where the cache and the settings lie."""
 
 from __future__ import annotations
 
@@ -16,6 +16,16 @@ def cache_root() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("modelzoo", appauthor=False))
+
+
+def config_root() -> Path:
+    """`modelzoo` in `XDG_CONFIG_HOME`, else in the system's folder for settings."""
+    shared = os.environ.get("XDG_CONFIG_HOME")
+    if shared and Path(shared).is_absolute():
+        return Path(shared) / "modelzoo"
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("modelzoo", appauthor=False))
 
 
 def installed_root() -> Path:

@@ -19,6 +19,7 @@ class Policy:
         longest_wait: bound of every single wait, whatever `Retry-After` says.
         redirects: how many are followed.
         longest_body: for a file whose size nobody knows.
+        parallel: files of one model that are downloaded at the same time.
         mark_every: distance of the digests noted beside a partial file.
         lock_wait: how long to wait for another process that makes no progress.
         stray_age: after which a partial file of a process on another machine counts as abandoned.
@@ -36,6 +37,7 @@ class Policy:
     longest_wait: float = 60.0
     redirects: int = 10
     longest_body: int = 256 << 30
+    parallel: int = 4
     mark_every: int = 8 << 20
     lock_wait: float = 300.0
     stray_age: float = 24 * 3600.0

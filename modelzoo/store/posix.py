@@ -58,7 +58,9 @@ def is_regular(status: os.stat_result) -> bool:
 def make_read_only(path: Path) -> None:
     """Everybody may read and nobody write, as far as the process's umask lets others read at all."""
     mode = stat.S_IMODE(path.lstat().st_mode)
-    path.chmod((mode | stat.S_IRUSR) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH | 0o7111))
+    wanted = (mode | stat.S_IRUSR) & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH | 0o7111)
+    if wanted != mode:  # another user's file may be right, and not ours to change
+        path.chmod(wanted)
 
 
 def remove_file(path: Path) -> None:
@@ -69,6 +71,11 @@ def remove_file(path: Path) -> None:
         except OSError:
             pass
     path.unlink(missing_ok=True)
+
+
+def is_own(path: Path) -> bool:
+    """True if the file belongs to this process's user, who alone may change its mode."""
+    return os.name != "posix" or path.lstat().st_uid == os.geteuid()
 
 
 def owner_of(path: Path) -> str:
@@ -104,13 +111,30 @@ def process_state(identity: str) -> Literal["gone", "alive", "unknown"]:
     here = _machine()
     if (boot, namespace) != here:
         return "gone" if boot and here[0] and boot != here[0] else "unknown"  # started anew since, or a container
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
+    if not is_running(number):
         return "gone"
-    except OSError:
-        return "alive"
     return "gone" if started and _started(number) != started else "alive"  # the number may be in use again
+
+
+def is_running(pid: int) -> bool:
+    """True if a process of this number may be running here; where that cannot be asked, True."""
+    if os.name != "posix":  # on Windows, os.kill(pid, 0) would send a signal
+        return True
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:
+        pass  # it belongs to somebody else
+    return True
+
+
+def machine_digest() -> str:
+    """A short name for this machine since it was started, and the namespace of its process numbers."""
+    import platform
+    import zlib
+
+    return f"{zlib.crc32('|'.join([platform.node(), *_machine()]).encode()):08x}"
 
 
 def _machine() -> tuple[str, str]:

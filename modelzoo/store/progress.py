@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,6 +13,19 @@ Progress = bool | Callable[[str, int, int | None], None] | None
 
 Note = Callable[[int, int | None], None]
 """Takes the bytes done and the bytes in all (None: unknown)."""
+
+
+def one_at_a_time(progress: Progress) -> Progress:
+    """`progress`; a function is never called from two threads at once."""
+    if not callable(progress):
+        return progress
+    tell, lock = progress, threading.Lock()
+
+    def alone(name: str, done: int, total: int | None) -> None:
+        with lock:
+            tell(name, done, total)
+
+    return alone
 
 
 @contextmanager

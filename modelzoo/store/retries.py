@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 
 
@@ -15,6 +16,7 @@ class TransferFailed(Exception):
         after: seconds that the server asks to wait.
         kind: "network", "size" or "digest".
         difference: for wrong bytes, what was found and what was expected.
+        missing: the package that is not installed and would be needed.
     """
 
     def __init__(self, cause: str, *, again: bool, after: float = 0.0, kind: str = "network", hint: str | None = None):
@@ -25,6 +27,21 @@ class TransferFailed(Exception):
         self.kind = kind
         self.hint = hint
         self.difference = ""
+        self.missing = ""
+
+
+class Stopped(Exception):
+    """Another file of the model failed, or the user interrupts. It never leaves the store."""
+
+
+def rest(seconds: float, stop: threading.Event) -> None:
+    """Sleeps.
+
+    Raises:
+        Stopped: it should stop.
+    """
+    if stop.wait(seconds):
+        raise Stopped
 
 
 def retry_after(value: str | None, date: str | None, longest: float) -> float:

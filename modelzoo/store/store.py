@@ -217,8 +217,8 @@ class Store:
                 fresh = tuple(file.seen_now(folder) if file.name in names else file for file in manifest.files)
                 manifest = replace(manifest, files=fresh)
                 manifest.write(path)
-            if not assembly.is_settled(folder, files):
-                assembly.settle(self._layout, manifest)
+            if not assembly.is_settled(self._layout, manifest):
+                assembly.settle(self._layout, manifest, wanted, self._policy.stray_age)
             os.utime(path)
         except (OSError, DiskError):
             pass  # a read-only cache serves all the same

@@ -67,12 +67,21 @@ class RequestsTransport:
                 auth=_as_it_is,
                 stream=True,
                 allow_redirects=False,
+                verify=_authorities(),
                 timeout=(self._policy.connect_timeout, self._policy.read_timeout),
             )
         except (requests.RequestException, OSError, ValueError) as error:
             session.close()
             raise _no_answer(error, url, self._policy) from error
         return _Answer(session, response, self._policy)
+
+
+def _authorities() -> bool | str:
+    """SSL_CERT_FILE, which OpenSSL itself heeds, where requests' own variables (`True`: it looks) do not say more."""
+    import os
+
+    own = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
+    return True if any(os.environ.get(name) for name in own) else os.environ.get("SSL_CERT_FILE") or True
 
 
 def _as_it_is(request: Any) -> Any:
@@ -122,7 +131,9 @@ def _no_answer(error: Exception, url: str, policy: Policy) -> TransferFailed:
         again = "407" not in text
         return TransferFailed(f"the proxy refused: {inner}", again=again, hint=_PROXY_HINT)
     if isinstance(error, requests.exceptions.SSLError):
-        hint = "check the clock; set REQUESTS_CA_BUNDLE if your network has a certificate authority of its own"
+        hint = (
+            "check the clock; if your network has a certificate authority of its own: REQUESTS_CA_BUNDLE, SSL_CERT_FILE"
+        )
         if "CERTIFICATE_VERIFY_FAILED" in text or "doesn't match" in text:
             return TransferFailed(f"its certificate is not accepted: {inner}", again=False, hint=hint)
         return TransferFailed(f"no secure connection: {inner}", again=True, hint=hint)

@@ -169,7 +169,7 @@ def _remove_one(layout: Layout, key: str) -> int:
 
 def prune(layout: Layout, policy: Policy, *, max_size: int | None, older_than: float | None, dry_run: bool) -> Removal:
     """See `Store.prune`."""
-    chosen = _least_used(entries(layout), max_size, older_than)
+    chosen = _least_used(entries(layout), max_size, older_than, disk.clock(layout.root))
     keys, freed = [], 0
     for entry in chosen:
         if dry_run:
@@ -188,9 +188,9 @@ def prune(layout: Layout, policy: Policy, *, max_size: int | None, older_than: f
     return Removal(tuple(keys), freed + swept, partials)
 
 
-def _least_used(held: Sequence[Entry], max_size: int | None, older_than: float | None) -> list[Entry]:
+def _least_used(held: Sequence[Entry], max_size: int | None, older_than: float | None, now: float) -> list[Entry]:
     """What has to go, in the order of going."""
-    now, left = time.time(), sum(entry.size for entry in held)
+    left = sum(entry.size for entry in held)
     chosen = []
     for entry in sorted(held, key=lambda one: (one.used, one.key)):
         if (older_than is not None and now - entry.used > older_than) or (max_size is not None and left > max_size):
@@ -210,7 +210,7 @@ def _sweep(layout: Layout, policy: Policy, dry_run: bool) -> tuple[int, int]:
         others.extend(blobs.unreferenced(layout))
         others.extend(_orphans(layout))
         for place in (layout.root, layout.partial, layout.manifests):
-            others.extend(place.glob(".*.tmp"))  # of `disk.write_whole`, killed
+            others.extend(disk.strays(place, policy.stray_age))
     if layout.quarantine.is_dir():
         others.extend(layout.quarantine.iterdir())
     if dry_run:

@@ -55,11 +55,9 @@ def write_legacy(model: keras.Model, path: Path, call=lambda number, layer: laye
                 )  # fmt: skip
                 group.create_dataset(weights[-1].decode(), data=value.astype(weight.dtype))
             group.attrs["weight_names"] = weights
-        size = 0
-        for part in np.array_split(names, 1 + sum(map(len, names)) * 2 // 60000):
-            key = "layer_names" if len(names) == len(part) else f"layer_names{size}"
-            file.attrs[key] = np.asarray(part)
-            size += 1
+        parts = np.array_split(np.asarray(names), 1 + len(names) * max(map(len, names)) // 60000)
+        for number, part in enumerate(parts):  # an attribute holds 64 kB
+            file.attrs["layer_names" if len(parts) == 1 else f"layer_names{number}"] = part
         file.attrs["backend"], file.attrs["keras_version"] = b"tensorflow", b"2.2.4"
     return path
 
@@ -207,8 +205,8 @@ def test_a_layer_that_lacks_a_weight(tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"pooling": "mean"}, {"pooling": "avg"}, {"classes": 0}, {"classes": True}, {"classes": 3, "include_top": False},
-        {"depth": 2}, {"weights": "imagenet"},
+        {"pooling": "mean"}, {"pooling": "avg"}, {"classes": 0}, {"classes": True}, {"depth": 2},
+        {"classes": 3, "include_top": False}, {"weights": "imagenet"},
     ],
     ids=str,
 )  # fmt: skip
@@ -382,11 +380,11 @@ def test_every_card_names_an_application_that_is_known_at_its_size():
 
 
 MODULES = {
-    "ConvNeXt": "convnext", "DenseNet": "densenet", "EfficientNetV2": "efficientnet_v2", "EfficientNetB": "efficientnet",
-    "InceptionResNetV2": "inception_resnet_v2", "InceptionV3": "inception_v3", "MobileNetV3": "mobilenet_v3",
-    "MobileNetV2": "mobilenet_v2", "MobileNet": "mobilenet", "NASNet": "nasnet", "ResNet50V2": "resnet_v2",
-    "ResNet101V2": "resnet_v2", "ResNet152V2": "resnet_v2", "ResNet": "resnet", "VGG16": "vgg16", "VGG19": "vgg19",
-    "Xception": "xception",
+    "ConvNeXt": "convnext", "DenseNet": "densenet", "EfficientNetV2": "efficientnet_v2",
+    "EfficientNetB": "efficientnet", "InceptionResNetV2": "inception_resnet_v2", "InceptionV3": "inception_v3",
+    "MobileNetV3": "mobilenet_v3", "MobileNetV2": "mobilenet_v2", "MobileNet": "mobilenet", "NASNet": "nasnet",
+    "ResNet50V2": "resnet_v2", "ResNet101V2": "resnet_v2", "ResNet152V2": "resnet_v2", "ResNet": "resnet",
+    "VGG16": "vgg16", "VGG19": "vgg19", "Xception": "xception",
 }  # fmt: skip
 
 

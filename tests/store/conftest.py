@@ -25,6 +25,9 @@ QUICK = Policy(
 )
 
 
+_CERTIFICATES = ("requests_ca_bundle", "curl_ca_bundle", "ssl_cert_file")
+
+
 def some_bytes(size: int, seed: int = 0) -> bytes:
     """Bytes that do not compress and look like nothing."""
     return random.Random(seed).randbytes(size)
@@ -50,10 +53,12 @@ def visible(root: Path) -> list[Path]:
 
 @pytest.fixture(autouse=True)
 def _plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "curl_ca_bundle"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *_CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    monkeypatch.delenv("MODELZOO_OFFLINE", raising=False)
+    for name in ("MODELZOO_OFFLINE", "MODELZOO_AUTH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MODELZOO_AUTH_FILE", "/nowhere/auth.toml")
 
 
 @pytest.fixture

@@ -1,13 +1,15 @@
-"""A loopback HTTP server that serves files well, or with one of the faults that networks and servers have.
+"""A loopback HTTP(S) server that serves files well, or with one of the faults that networks and servers have.
 
 Each path has a file and a script: the faults of its first requests, one after the other; later requests are answered
-well. Every request is noted, so that tests can count them and read their headers.
+well. Every request is noted, so that tests can count them and read their headers. It is a proxy too: for whole URLs as
+paths, and for CONNECT, which it notes under `host:port` and answers by a tunnel unless a script says otherwise.
 """
 
 from __future__ import annotations
 
 import gzip
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -80,7 +82,7 @@ class FaultServer:
         sent: bytes of bodies sent so far.
     """
 
-    def __init__(self, host: str = "127.0.0.1") -> None:
+    def __init__(self, host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> None:
         self.seen: list[Seen] = []
         self.sent = 0
         self._files: dict[str, tuple[bytes, str]] = {}
@@ -90,7 +92,9 @@ class FaultServer:
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"owner": self}))
         self._server.daemon_threads = True
-        self.url = f"http://{host}:{self._server.server_address[1]}"
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+        self.url = f"{'https' if tls else 'http'}://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
 
@@ -151,6 +155,20 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(data, etag if fault.etag is None else fault.etag, fault)
         except OSError:
             pass  # the client has gone
+
+    def do_CONNECT(self) -> None:
+        self.close_connection = True
+        found = self.owner.take(self.path, dict(self.headers.items()))
+        if found is not None and found[2].status:
+            self._head(found[2].status, {"Content-Length": "0", **found[2].headers})
+            return
+        host, _, port = self.path.rpartition(":")
+        with socket.create_connection((host, int(port)), timeout=10) as there:
+            self.wfile.write(b"HTTP/1.1 200 Connected\r\n\r\n")
+            back = threading.Thread(target=_pump, args=(there, self.connection), daemon=True)
+            back.start()
+            _pump(self.connection, there)
+            back.join(10)
 
     def _answer(self, data: bytes, etag: str, fault: Fault) -> None:
         if fault.body is not None:
@@ -214,9 +232,19 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"0\r\n\r\n")
 
 
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    """Passes on what comes, until one side ends."""
+    try:
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        pass  # either has gone
+
+
 @contextmanager
-def fault_server() -> Iterator[FaultServer]:
-    server = FaultServer()
+def fault_server(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Iterator[FaultServer]:
+    server = FaultServer(host, tls)
     try:
         yield server
     finally:

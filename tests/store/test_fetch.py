@@ -48,7 +48,8 @@ def test_a_file_of_two_models_is_downloaded_once(server, store):
     assert len(server.seen) == 1
 
 
-def test_what_arrived_before_another_file_failed_is_not_fetched_again(server, store):
+def test_what_arrived_before_another_file_failed_is_not_fetched_again(server, make_store):
+    store = make_store(policy=replace(QUICK, parallel=1))
     first = pinned(DATA, server.serve("/a", DATA), name="a")
     second = pinned(DATA[1:], server.serve("/b", DATA[1:], always=Fault(status=404)), name="deep/b", role="labels")
     with pytest.raises(NetworkError):

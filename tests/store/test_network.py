@@ -67,7 +67,7 @@ def test_what_may_change_is_asked_again(server, store, status):
 
 def test_the_wait_that_a_server_asks_for_is_kept_and_bounded(server, root, monkeypatch):
     waits: list[float] = []
-    monkeypatch.setattr("modelzoo.store.download.time.sleep", waits.append)
+    monkeypatch.setattr("modelzoo.store.download.rest", lambda seconds, stop: waits.append(seconds))
     faults = [Fault(status=503, headers={"Retry-After": value}) for value in ("7", "100000", "soon")]
     policy = replace(QUICK, longest_wait=30.0, backoff=0.001, rounds=5)
     Store(root, policy=policy, progress=False).fetch("net", [pinned(DATA, server.serve("/f", DATA, faults))])

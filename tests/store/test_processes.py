@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tarfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
@@ -106,6 +106,16 @@ def check_after_kill(root: Path, sources: list[Source]) -> None:
         assert located.files["graph"].read_bytes() == DATA and located.files["weights"].read_bytes() == CKPT
 
 
+def orphans(root: Path, known: Iterable[Path]) -> list[Path]:
+    """Files that nobody needs: neither a model's nor the cache's own."""
+    own = {"CACHEDIR.TAG", "net.json"}
+    return [
+        path
+        for path in root.rglob("*")
+        if path.is_file() and path not in set(known) and path.suffix not in (".at", ".lock") and path.name not in own
+    ]
+
+
 def killed_runs(server: FaultServer, tmp_path: Path, killable: Killable, seed: int, count: int) -> None:
     sources = archive_and_file(server)
     rng = random.Random(seed)
@@ -125,6 +135,7 @@ def killed_runs(server: FaultServer, tmp_path: Path, killable: Killable, seed: i
         assert fetched.files["weights"].read_bytes() == CKPT
         assert len(server.gets("/f")) - before <= (sha256(DATA).hexdigest() not in held)
         assert all(path.lstat().st_nlink == 1 for path in fetched.files.values())
+        assert orphans(root, fetched.files.values()) == [], "the next call clears up"
         assert {verdict.status for verdict in store.verify()} == {"ok"}
         store.prune()
         assert sorted(visible(root)) == sorted(fetched.files.values())

@@ -62,7 +62,8 @@ def batch_norm(g: Builder, layer: Layer, x: Value) -> Value:
     The stored statistics are sums: both are divided by the third array, the weight of what was summed.
     """
     param = layer.message.batch_norm_param
-    known = param.use_global_stats if param.HasField("use_global_stats") else layer.phase == "test"
+    known = param.use_global_stats if param.HasField("use_global_stats") else layer.phase != "train"
+    known = known or layer.phase == "fit"
     if x.rank == 0:
         raise refusal(layer, "needs an input with channels (axis 1).", received="shape ()")
     image = x if x.rank > 1 else g.reshape(x, (*x.shape, 1))
@@ -79,5 +80,6 @@ def batch_norm(g: Builder, layer: Layer, x: Value) -> Value:
         g.weight(f"{layer.name}/mean", mean * factor),
         g.weight(f"{layer.name}/variance", variance * factor),
         epsilon=float(param.eps),
+        momentum=float(param.moving_average_fraction),
     )
     return g.reshape(made, x.shape)

@@ -17,6 +17,9 @@ _CONV = {1: keras.layers.Conv1D, 2: keras.layers.Conv2D, 3: keras.layers.Conv3D}
 _DEPTHWISE = {1: keras.layers.DepthwiseConv1D, 2: keras.layers.DepthwiseConv2D}
 _TRANSPOSED = {1: keras.layers.Conv1DTranspose, 2: keras.layers.Conv2DTranspose, 3: keras.layers.Conv3DTranspose}
 _ZERO_PADDING = {1: keras.layers.ZeroPadding1D, 2: keras.layers.ZeroPadding2D, 3: keras.layers.ZeroPadding3D}
+#: Most groups of a transposed convolution that become layers of their own.
+_GROUPS = 64
+
 _CROPPING = {1: keras.layers.Cropping1D, 2: keras.layers.Cropping2D, 3: keras.layers.Cropping3D}
 
 
@@ -92,36 +95,48 @@ def conv_transpose(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Result:
-    if not _constants(w, b) or group != 1 or output_shape or auto_pad not in ("NOTSET", "VALID", ""):
+    if not _constants(w, b) or group > _GROUPS or output_shape or auto_pad not in ("NOTSET", "VALID", ""):
         return None
     rank = w.ndim - 2
-    if rank not in _TRANSPOSED or set(dilations or [1]) != {1}:
+    steps, spread = tuple(strides or [1] * rank), tuple(dilations or [1] * rank)
+    if rank not in _TRANSPOSED or (max(spread) > 1 and max(steps) > 1):
         return None
-    steps = tuple(strides or [1] * rank)
     both = list(pads or [0] * (2 * rank)) if auto_pad != "VALID" else [0] * (2 * rank)
-    kernel_size = w.shape[2:]
+    extent = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], spread, strict=True)]
     # Keras' "valid" gives in * s + max(k - s, 0) cells, the full result first and then zeros.
-    spare = [max(s - k, 0) for k, s in zip(kernel_size, steps, strict=True)]
+    spare = [max(s - k, 0) for k, s in zip(extent, steps, strict=True)]
     extra = list(output_padding or [0] * rank)
     begin = both[:rank]
     end = [high - more + free for high, more, free in zip(both[rank:], extra, spare, strict=True)]
     if min(begin + end) < 0:
         return None
-    layer = at.layer(
-        _TRANSPOSED[rank],
-        w.shape[1],
-        kernel_size,
-        strides=steps,
-        padding="valid",
-        use_bias=b is not None,
-        dtype=x.dtype,
-        part="full" if any(begin + end) else None,
-    )
-    tensor = at.apply(layer, at.last(x), kernel=np.moveaxis(w, (0, 1), (-1, -2)), bias=b)
-    if any(begin + end):
+    cropped = any(begin + end)
+    whole = at.last(x)
+    # Keras' layers have no groups: one layer each.
+    tensors = keras.ops.split(whole, group, axis=-1) if group > 1 else [whole]
+    kernels = np.split(np.moveaxis(w, (0, 1), (-1, -2)), group, axis=-1)
+    biases = [None] * group if b is None else np.split(b, group)
+    parts = []
+    for number, (tensor, kernel, bias) in enumerate(zip(tensors, kernels, biases, strict=True)):
+        layer = at.layer(
+            _TRANSPOSED[rank],
+            w.shape[1],
+            w.shape[2:],
+            strides=steps,
+            dilation_rate=spread,
+            padding="valid",
+            use_bias=b is not None,
+            dtype=x.dtype,
+            part=f"group_{number + 1}" if group > 1 else "full" if cropped else None,
+        )
+        parts.append(at.apply(layer, tensor, kernel=kernel, bias=bias))
+    made = parts[0]
+    if group > 1:
+        made = at.layer(keras.layers.Concatenate, part="full" if cropped else None)(parts)
+    if cropped:
         amounts = tuple(zip(begin, end, strict=True))
-        tensor = at.layer(_CROPPING[rank], amounts[0] if rank == 1 else amounts)(tensor)
-    return at.as_last(tensor)
+        made = at.layer(_CROPPING[rank], amounts[0] if rank == 1 else amounts)(made)
+    return at.as_last(made)
 
 
 def _constants(w: Any, b: Any) -> bool:

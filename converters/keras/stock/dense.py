@@ -22,15 +22,12 @@ def _dense(at: Node, x: Held, kernel: np.ndarray, bias: np.ndarray | None) -> Re
     elif x.axes != tuple(range(x.rank)):
         tensor = at.source(x)
     layer = at.layer(keras.layers.Dense, kernel.shape[1], use_bias=bias is not None, dtype=x.dtype)
-    return Held.of(at.apply(layer, tensor, kernel=np.ascontiguousarray(kernel), bias=bias))
+    return Held.of(at.apply(layer, tensor, kernel=kernel, bias=bias))
 
 
 def _rows(kernel: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """`kernel[order]` in C order, by pieces: at once, NumPy would make a second copy of the largest weight there is."""
-    made = np.empty(kernel.shape, kernel.dtype)
-    for first in range(0, len(order), 1024):
-        made[first : first + 1024] = kernel[order[first : first + 1024]]
-    return made
+    """`kernel[order]`; one that lies transposed stays so, since gathering along its memory is several times quicker."""
+    return np.take(kernel.T, order, axis=1).T if kernel.flags.f_contiguous else np.take(kernel, order, axis=0)
 
 
 @stock("Gemm", since=7)

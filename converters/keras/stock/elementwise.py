@@ -116,6 +116,8 @@ _BINARY: dict[str, tuple[Callable[[Any, Any], Any], type | None]] = {
     "Mul": (keras.ops.multiply, keras.layers.Multiply),
     "Div": (keras.ops.divide, None),
     "Pow": (keras.ops.power, None),
+    "Max": (keras.ops.maximum, keras.layers.Maximum),
+    "Min": (keras.ops.minimum, keras.layers.Minimum),
 }
 
 
@@ -191,7 +193,7 @@ def _with_constant(
 
 def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool) -> Result:
     """Arithmetic with a large constant: a factor and a summand, weights of an EinsumDense that sums over nothing."""
-    if array.shape[0] != 1 or name == "Pow" or (name in ("Sub", "Div") and not first):
+    if array.shape[0] != 1 or name in ("Pow", "Max", "Min") or (name in ("Sub", "Div") and not first):
         return None
     letters = "abcdefgh"[: held.rank]
     kept = [axis for axis in range(1, held.rank) if array.shape[axis] != 1]
@@ -218,30 +220,13 @@ def _learned(at: Node, name: str, held: Held, array: np.ndarray, *, first: bool)
     return same(held, at.apply(layer, held.tensor, kernel=factor, bias=summand))
 
 
-def _register_extreme(name: str, function: Callable[[Any, Any], Any]) -> None:
-    @stock(name, since=8)
-    def extreme(at: Node, *inputs: Any) -> Result:
-        if len({_dtype(item) for item in inputs}) != 1 or _dtype(inputs[0]) not in ("float32", "float64"):
-            return None
-        made = inputs[0]
-        for item in inputs[1:]:
-            made = together(at, function, made, item)
-            if made is None:
-                return None
-        return made if len(inputs) > 1 else None
-
-
-_register_extreme("Max", keras.ops.maximum)
-_register_extreme("Min", keras.ops.minimum)
-
-
 def _register_binary(name: str) -> None:
     @stock(name, since=7)
     def binary(at: Node, x: Any, y: Any) -> Result:
         return _binary(at, name, x, y)
 
 
-for _name in _BINARY:
+for _name in ("Add", "Sub", "Mul", "Div", "Pow"):
     _register_binary(_name)
 
 
@@ -251,16 +236,21 @@ def _mergeable(a: Any, b: Any) -> bool:
     return all(p == q or 1 in (p, q) for p, q in zip(a.shape[1:], b.shape[1:], strict=True))
 
 
-@stock("Sum", since=8)
-def total(at: Node, *inputs: Any) -> Result:
-    if len(inputs) < 2:
-        return None
-    result = inputs[0]
-    for item in inputs[1:]:
-        result = _binary(at, "Add", result, item)
-        if result is None:
+def _register_joining(name: str, binary: str) -> None:
+    @stock(name, since=8)
+    def joining(at: Node, *inputs: Any) -> Result:
+        if len(inputs) < 2:
             return None
-    return result
+        result = inputs[0]
+        for item in inputs[1:]:
+            result = _binary(at, binary, result, item)
+            if result is None:
+                return None
+        return result
+
+
+for _name, _pair in {"Sum": "Add", "Max": "Max", "Min": "Min"}.items():
+    _register_joining(_name, _pair)
 
 
 def _dtype(item: Any) -> str:

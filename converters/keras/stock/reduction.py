@@ -70,3 +70,19 @@ def _register(name: str) -> None:
 
 for _name in _REDUCTIONS:
     _register(_name)
+
+
+@stock("ArgMax", since=12)
+def arg_max(at: Node, x: Held, *, axis: int = 0, keepdims: int = 1, select_last_index: int = 0) -> Result:
+    size = x.shape[axis % x.rank]
+    if x.dtype not in _FLOATS or axis % x.rank == 0 or not keepdims or size is None:
+        return None
+    if x.flat is not None:
+        x = Held.of(at.source(x))
+    place = x.axis(axis)
+    if select_last_index:
+        found = keras.ops.argmax(keras.ops.flip(x.tensor, axis=place), axis=place, keepdims=True)
+        found = keras.ops.subtract(size - 1, found)
+    else:
+        found = keras.ops.argmax(x.tensor, axis=place, keepdims=True)
+    return Held(keras.ops.cast(found, "int64"), x.axes, nonnegative=True)

@@ -347,6 +347,16 @@ def _sliced(
     return Held(x.tensor[tuple(cuts)], x.axes, nonnegative=x.nonnegative)
 
 
+@stock("Tile", since=6)
+def tile(at: Node, x: Held, repeats: Any) -> Result:
+    if not isinstance(repeats, np.ndarray) or len(repeats) != x.rank or repeats[0] != 1:
+        return None
+    if x.flat is not None:
+        x = Held.of(at.source(x), nonnegative=x.nonnegative)
+    made = keras.ops.tile(x.tensor, [int(repeats[axis]) for axis in x.axes])
+    return Held(made, x.axes, nonnegative=x.nonnegative)
+
+
 @stock("Pad", since=2)
 def pad_attributes(at: Node, x: Held, *, pads: list[int], mode: str = "constant", value: float = 0.0) -> Result:
     return _padded(at, x, pads, mode, value)

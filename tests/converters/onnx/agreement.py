@@ -39,7 +39,11 @@ class Agreement:
 
 
 def agree(
-    proto: onnx.ModelProto, feeds: Iterable[Mapping[str, np.ndarray]], *, against: onnx.ModelProto | None = None
+    proto: onnx.ModelProto,
+    feeds: Iterable[Mapping[str, np.ndarray]],
+    *,
+    against: onnx.ModelProto | None = None,
+    rtol: float = RTOL,
 ) -> Agreement:
     """Convert a model to a function and to Keras and compare both with onnxruntime on each of `feeds`.
 
@@ -79,7 +83,7 @@ def agree(
     again = reloaded(model)
     for name, value in run(model, given).items():
         np.testing.assert_array_equal(run(again, given)[name], value)
-    assert max(errors) <= RTOL and max(function_errors) <= RTOL, f"keras {max(errors)}, function {max(function_errors)}"
+    assert max(errors) <= rtol and max(function_errors) <= rtol, f"keras {max(errors)}, function {max(function_errors)}"
     return Agreement(len(model.layers) - pieces - inputs, pieces, max(errors), max(function_errors))
 
 

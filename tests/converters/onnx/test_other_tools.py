@@ -99,19 +99,21 @@ def test_magika_knows_types_of_files():
 
 
 @pytest.mark.parametrize(
-    ("file", "sizes", "pieces"),
+    ("file", "sizes", "rtol", "pieces"),
     [
-        pytest.param("ch_PP-OCRv4_det_infer.onnx", [(64, 96), (96, 160)], 0, id="detector"),
-        pytest.param("ch_ppocr_mobile_v2.0_cls_infer.onnx", [(48, 192)], 0, id="direction"),
-        pytest.param("ch_PP-OCRv4_rec_infer.onnx", [(48, 160), (48, 320)], None, id="reader", marks=pytest.mark.slow),
+        pytest.param("ch_PP-OCRv4_det_infer.onnx", [(64, 96), (96, 160)], RTOL, 0, id="detector"),
+        pytest.param("ch_ppocr_mobile_v2.0_cls_infer.onnx", [(48, 192)], RTOL, 0, id="direction"),
+        # So sensitive that float32 on its own is not exact to 1e-4 (onnxruntime is 4e-5 away from float64).
+        pytest.param(
+            "ch_PP-OCRv4_rec_infer.onnx", [(48, 160), (48, 320)], 5e-4, 1, id="reader", marks=pytest.mark.slow
+        ),
     ],
 )
-def test_rapidocr_reads_lines_of_any_width(file: str, sizes: list[tuple[int, int]], pieces: int | None):
+def test_rapidocr_reads_lines_of_any_width(file: str, sizes: list[tuple[int, int]], rtol: float, pieces: int):
     proto = carried("rapidocr_onnxruntime", f"models/{file}")
     generator = np.random.default_rng(2)
     feeds = [{"x": pictures(*size)(generator, batch)} for batch in BATCHES for size in sizes]
-    found = agree(proto, feeds)
-    assert pieces is None or found.pieces == pieces
+    assert agree(proto, feeds, rtol=rtol).pieces <= pieces
 
 
 def test_what_is_wrong_is_found():
@@ -120,8 +122,9 @@ def test_what_is_wrong_is_found():
     other = onnx.ModelProto()
     other.CopyFrom(proto)
     weight = next(item for item in other.graph.initializer if len(item.dims) == 2)
-    array = onnx.numpy_helper.to_array(weight) * np.float32(1.001)
+    array = onnx.numpy_helper.to_array(weight) + np.float32(0.01)
     weight.CopyFrom(onnx.numpy_helper.from_array(array, weight.name))
-    feeds = [{key: options[0](np.random.default_rng(0), 2) for key, options in draws.items()}]
+    generator = np.random.default_rng(0)
+    feeds = [{key: options[0](generator, 2) for key, options in draws.items()}]
     with pytest.raises(AssertionError):
         agree(proto, feeds, against=other)

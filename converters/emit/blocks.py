@@ -1,0 +1,353 @@
+"""What a network repeats as functions: first convolutions with what follows them, then blocks, the most saving first."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from converters.emit.function_names import block_name, unit_name
+from converters.emit.block_arguments import BlockArguments
+from converters.emit.literals import literal
+from converters.emit.statements import Ref, Statement, refs
+
+__all__ = ["Block", "extract_blocks"]
+
+_LONGEST = 64
+"""Statements of a block."""
+
+_MOST_TENSORS = 3
+_MOST_PARAMETERS = 10
+
+_KERNELS = frozenset(
+    (
+        "Conv1D", "Conv2D", "Conv3D", "Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose", "Dense",
+        "DepthwiseConv1D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",
+    )
+)  # fmt: skip
+_FOLLOWERS = frozenset(("Activation", "BatchNormalization", "ELU", "LeakyReLU", "PReLU", "ReLU"))
+_PADDINGS = frozenset(("ZeroPadding1D", "ZeroPadding2D", "ZeroPadding3D"))
+
+
+@dataclass
+class Block:
+    """A function of the written file.
+
+    Attributes:
+        name: of the function.
+        tensors: how many tensors it is given; in `body` they are `Ref(0)` to `Ref(tensors - 1)`.
+        body: statements; options and names may hold `Parameter`, `Word` and `Item`.
+        parameters: its other arguments, in order -> default, or `...` where there is none.
+        positional: how many of them are given without their names.
+        layers: how many layers it makes.
+        branched: whether branches open and join in it.
+    """
+
+    name: str
+    tensors: int
+    body: list[Statement]
+    parameters: dict[str, Any]
+    positional: int
+    layers: int
+    branched: bool = False
+
+
+def extract_blocks(statements: list[Statement], outputs: Any) -> tuple[list[Statement], list[Block]]:
+    """Replace what is repeated by calls.
+
+    Args:
+        statements: of a program.
+        outputs: the structure of what it gives.
+
+    Returns:
+        The statements with calls in them, and the blocks, each behind those that it calls.
+    """
+    finder = _Finder(statements, {ref.number for ref in refs(outputs)})
+    finder.extract_units()
+    finder.extract_repeats()
+    return finder.statements, finder.blocks
+
+
+@dataclass
+class _Candidate:
+    """Stretches of statements that are the same but for numbers and names.
+
+    Attributes:
+        starts, length: where they are.
+        tensors: how many each is given.
+        values: the arguments of the block's function, for each.
+        beside: layers with kernels in front of its branches or behind them.
+    """
+
+    starts: list[int]
+    length: int
+    tensors: int
+    values: list[dict[str, Any]] = field(default_factory=list)
+    beside: int = 0
+
+
+class _Finder:
+    def __init__(self, statements: list[Statement], kept: set[int]) -> None:
+        self.statements = statements
+        self.kept = kept
+        self.blocks: list[Block] = []
+        self.names: set[str] = {"build", "layers", "ops", "keras", "np", "model", "inputs", "outputs", "weights", "load"}
+
+    # -- convolution, BatchNorm, activation -------------------------------------------------------------------------
+
+    def extract_units(self) -> None:
+        """Make a function of each kind of convolution with what follows it, where there are three of the kind."""
+        uses = self._uses()
+        groups: dict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for start, stop in self._chains(uses):
+            groups[self._signature(start, stop)].append((start, stop))
+        chosen = [group for group in groups.values() if len(group) >= 3]
+        made = []
+        for group in chosen:
+            length = group[0][1] - group[0][0]
+            made.append(self._block(_Candidate([start for start, _ in group], length, 1), unit=True))
+        self._replace([item for item in made if item is not None])
+
+    def _chains(self, uses: Counter[int]) -> Iterator[tuple[int, int]]:
+        place = 0
+        while place < len(self.statements):
+            if self.statements[place].function not in _KERNELS:
+                place += 1
+                continue
+            stop = place + 1
+            while stop < len(self.statements) and stop - place < 4 and self._follows(stop, _FOLLOWERS, uses):
+                stop += 1
+            start = place
+            if place and self.statements[place - 1].function in _PADDINGS and self._follows(place, _KERNELS, uses):
+                start -= 1
+            if stop - start > 1:
+                yield start, stop
+            place = stop
+
+    def _follows(self, place: int, kinds: frozenset[str], uses: Counter[int]) -> bool:
+        """Whether a statement takes what the one before it gives, which nothing else takes."""
+        statement, before = self.statements[place], self.statements[place - 1]
+        given = before.outputs[0]
+        alone = len(before.outputs) == 1 and given is not None and uses[given] == 1 and given not in self.kept
+        return statement.form == "layer" and statement.function in kinds and alone and statement.operands == [(None, Ref(given or 0))]
+
+    def _signature(self, start: int, stop: int) -> Any:
+        return tuple(_token(statement) for statement in self.statements[start:stop])
+
+    # -- repeated stretches -------------------------------------------------------------------------------------------
+
+    def extract_repeats(self) -> None:
+        """Make functions of repeated stretches, one after the other, while that makes the file shorter."""
+        while True:
+            best, best_score = None, 0.0
+            candidates = sorted(self._candidates(), key=_most_saved, reverse=True)
+            for candidate in candidates:
+                if _most_saved(candidate) <= best_score:
+                    break
+                made = self._block(candidate)
+                if made is None:
+                    continue
+                score = _most_saved(candidate) - len(candidate.starts) * (_effort(made[0]) + candidate.beside)
+                if score > best_score:
+                    best, best_score = made, score
+            if best is None:
+                return
+            self._replace([best])
+
+    def _candidates(self) -> list[_Candidate]:
+        """Stretches that come at least twice, that take few tensors and give one."""
+        uses = self._uses()
+        tokens: dict[Any, int] = {}
+        own = [tokens.setdefault(_token(statement), len(tokens)) for statement in self.statements]
+        longer: dict[Any, int] = {}
+        found: dict[int, list[int]] = defaultdict(list)
+        shapes: dict[int, tuple[int, int]] = {}
+        for start in range(len(self.statements)):
+            signature = -1
+            local: dict[int, int] = {}
+            made: dict[int, int] = {}
+            outside = 0
+            for stop in range(start + 1, min(len(self.statements), start + _LONGEST) + 1):
+                statement = self.statements[stop - 1]
+                if statement.form == "shared":
+                    break
+                for ref in refs([value for _, value in statement.operands]):
+                    if ref.number not in local:
+                        outside += 1
+                        local[ref.number] = -outside
+                    if ref.number in made:
+                        made[ref.number] -= 1
+                        if not made[ref.number]:
+                            del made[ref.number]
+                if outside > _MOST_TENSORS:
+                    break
+                read = tuple(local[ref.number] for ref in refs([value for _, value in statement.operands]))
+                signature = longer.setdefault((signature, own[stop - 1], read), len(longer))
+                for number in statement.outputs:
+                    if number is not None:
+                        local[number] = len(local)
+                        made[number] = uses[number] + (number in self.kept)
+                if stop - start > 1 and len(made) == 1 and next(iter(made)) in statement.outputs:
+                    found[signature].append(start)
+                    shapes[signature] = (stop - start, outside)
+        candidates = []
+        for signature, starts in found.items():
+            length, outside = shapes[signature]
+            apart: list[int] = []
+            for start in starts:
+                if not apart or start >= apart[-1] + length:
+                    apart.append(start)
+            if len(apart) > 1:
+                candidates.append(_Candidate(apart, length, outside))
+        return candidates
+
+    # -- making a block -----------------------------------------------------------------------------------------------
+
+    def _block(self, candidate: _Candidate, *, unit: bool = False) -> tuple[Block, _Candidate] | None:
+        """A function for a candidate, and the values of its arguments in each occurrence; None if it has too many."""
+        stretches = [self.statements[start : start + candidate.length] for start in candidate.starts]
+        branched, beside = self._regions(stretches[0])
+        if branched > 1:
+            return None  # two blocks, one behind the other
+        candidate.beside = beside if branched else 0
+        arguments = BlockArguments(stretches)
+        if len(arguments.values) > _MOST_PARAMETERS:
+            return None
+        parameters, positional = arguments.signature()
+        body = [arguments.statement(place) for place in range(candidate.length)]
+        local = _local_numbers(stretches[0])
+        for statement in body:
+            statement.operands = [(key, _renumbered(value, local)) for key, value in statement.operands]
+            statement.outputs = [None if number is None else local[number] for number in statement.outputs]
+        layers = sum(self._layers(statement) for statement in body)
+        values = [{key: arguments.values[key][number] for key in parameters} for number in range(len(stretches))]
+        name = unit_name(body) if unit else block_name(stretches, values)
+        made = Block(name, candidate.tensors, body, parameters, positional, layers, branched > 0)
+        candidate.values = values
+        return made, candidate
+
+    def _regions(self, stretch: Sequence[Statement]) -> tuple[int, int]:
+        """How often branches open and join again in a stretch, and how many kernels lie outside of them."""
+        last: dict[int, int] = {}
+        for place, statement in enumerate(stretch):
+            last.update(dict.fromkeys((ref.number for ref in refs([v for _, v in statement.operands])), place))
+        branched = {block.name for block in self.blocks if block.branched}
+        plain = {block.name for block in self.blocks} - branched | _KERNELS
+        regions, beside, begin = 0, 0, 0
+        for place, statement in enumerate(stretch):
+            crossing = [number for number, end in last.items() if end > place and self._before(number, stretch, place)]
+            if place == len(stretch) - 1 or (len(crossing) == 1 and crossing[0] in statement.outputs):
+                inside = stretch[begin : place + 1]
+                regions += len(inside) > 1 or inside[0].function in branched
+                beside += len(inside) == 1 and inside[0].function in plain
+                begin = place + 1
+        return regions, beside
+
+    @staticmethod
+    def _before(number: int, stretch: Sequence[Statement], place: int) -> bool:
+        """Whether a tensor is there behind statement `place`: made before, or none of the stretch's."""
+        return all(number not in statement.outputs for statement in stretch[place + 1 :])
+
+    def _layers(self, statement: Statement) -> int:
+        if statement.form == "block":
+            return next(block.layers for block in self.blocks if block.name == statement.function)
+        return int(statement.form == "layer")
+
+    def _replace(self, made: Sequence[tuple[Block, _Candidate]]) -> None:
+        """Put calls in the place of the stretches."""
+        calls: dict[int, tuple[int, Statement]] = {}
+        for block, candidate in made:
+            block.name = self._new_name(block.name)
+            self.blocks.append(block)
+            for start, values in zip(candidate.starts, candidate.values, strict=True):
+                stretch = self.statements[start : start + candidate.length]
+                shown = [key for key, value in values.items() if block.parameters[key] is ... or block.parameters[key] != value]
+                operands: list[tuple[str | None, Any]] = [(None, ref) for ref in _outside(stretch)]
+                outputs = [number for number in stretch[-1].outputs if number is not None]
+                call = Statement("block", block.name, operands, list(outputs), values, shown, block.positional)
+                calls[start] = (candidate.length, call)
+        statements, place = [], 0
+        while place < len(self.statements):
+            length, statement = calls.get(place, (1, self.statements[place]))
+            statements.append(statement)
+            place += length
+        self.statements = statements
+
+    def _new_name(self, wanted: str) -> str:
+        name, number = wanted, 1
+        while name in self.names:
+            number += 1
+            name = f"{wanted}_{number}"
+        self.names.add(name)
+        return name
+
+    def _uses(self) -> Counter[int]:
+        """How often each tensor is read."""
+        return Counter(ref.number for item in self.statements for ref in refs([value for _, value in item.operands]))
+
+
+def _most_saved(candidate: _Candidate) -> float:
+    """Lines that the file is shorter by, less what a reader pays for each further tensor."""
+    count, length = len(candidate.starts), candidate.length
+    return count * (length - 1) - (length + 3) - 0.5 * count * (candidate.tensors - 1)
+
+
+def _effort(block: Block) -> float:
+    """What a call's arguments cost its reader, in lines."""
+    # A block ends in its activation rather than begin with the one before.
+    late = 0.1 if block.body[0].function in ("Activation", "Identity", "ReLU") else 0.0
+    words = sum(type(default) is not int and key not in ("name", "names") for key, default in block.parameters.items())
+    return late + 0.25 * max(0, words - 2) + (2 if "names" in block.parameters else 0)
+
+
+def _outside(stretch: Sequence[Statement]) -> list[Ref]:
+    """The tensors that a stretch takes, in the order in which it reads them."""
+    made = {number for statement in stretch for number in statement.outputs}
+    read = [ref for statement in stretch for ref in refs([value for _, value in statement.operands])]
+    return list(dict.fromkeys(ref for ref in read if ref.number not in made))
+
+
+def _local_numbers(stretch: Sequence[Statement]) -> dict[int, int]:
+    numbers = [ref.number for ref in _outside(stretch)]
+    numbers += [number for statement in stretch for number in statement.outputs if number is not None]
+    return {number: place for place, number in enumerate(dict.fromkeys(numbers))}
+
+
+def _renumbered(value: Any, numbers: dict[int, int]) -> Any:
+    if isinstance(value, Ref):
+        return Ref(numbers[value.number])
+    if isinstance(value, list | tuple):
+        return type(value)(_renumbered(item, numbers) for item in value)
+    if isinstance(value, dict):
+        return {key: _renumbered(item, numbers) for key, item in value.items()}
+    return value
+
+
+def _token(statement: Statement) -> Any:
+    """What must be the same in statements that one line of a block stands for: all but numbers, names and tensors."""
+    fixed = tuple((key, literal(value)) for key, value in statement.options.items() if not _is_free(value, statement.form))
+    operands = tuple((key, _shape(value)) for key, value in statement.operands)
+    used = tuple(number is None for number in statement.outputs)
+    named = statement.name is None
+    keys = tuple(statement.options)
+    return (statement.form, str(statement.function), keys, fixed, operands, used, named, statement.gives_list)
+
+
+def _shape(value: Any) -> Any:
+    if isinstance(value, Ref):
+        return Ref
+    if isinstance(value, list | tuple):
+        return (type(value), tuple(_shape(item) for item in value))
+    if isinstance(value, dict):
+        return tuple((key, _shape(item)) for key, item in value.items())
+    return literal(value)
+
+
+def _is_free(value: Any, form: str) -> bool:
+    """Whether a block's function may be given the value: numbers and tuples of them, and names in calls of blocks."""
+    if isinstance(value, tuple):
+        return all(_is_free(item, form) for item in value)
+    if isinstance(value, str):
+        return form == "block"
+    return isinstance(value, int | float) and not isinstance(value, bool)
