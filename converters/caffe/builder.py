@@ -11,6 +11,7 @@ import onnx
 import onnx_ir as ir
 from onnx import helper, numpy_helper, shape_inference
 
+from converters.graph.naming import CONSTANT
 from modelzoo.errors import ConversionError
 
 __all__ = ["OPSET", "Builder", "Value"]
@@ -90,9 +91,11 @@ class Builder:
         return Value(value, tuple(shape), np.dtype(dtype))
 
     def constant(self, array: Any, dtype: Any = None) -> Value:
-        """An array that is no weight: shapes, axes, small tables."""
+        """An array that is no weight: shapes, axes, anchors; no training changes it."""
         self._count += 1
-        return self.weight(f"{self.layer}/constant_{self._count}", np.asarray(array, dtype))
+        made = self.weight(f"{self.layer}/constant_{self._count}", np.asarray(array, dtype))
+        made.node.metadata_props[CONSTANT] = "true"
+        return made
 
     def weight(self, name: str, array: np.ndarray) -> Value:
         """An initialiser; asked for twice under one name it is one tensor (shared parameters).

@@ -18,6 +18,7 @@ from converters.function.plan import Plan, Scope
 from converters.function.table import find
 from converters.function.values import NARROW, Narrow, as_numpy, as_tensor, narrow, tf_dtype
 from converters.graph import load_graph, tensor_names
+from converters.graph.naming import CONSTANT
 from modelzoo.errors import ArrayError, UnknownTapError
 
 __all__ = ["GraphFunction", "load"]
@@ -128,7 +129,7 @@ def _make_variables(model: ir.Model) -> dict[ir.Value, tf.Variable]:
     for graph in model.graphs():
         for value in graph.initializers.values():
             tensor = value.const_value
-            if tensor is None or tensor.dtype.numpy() not in _TRAINABLE:
+            if tensor is None or tensor.dtype.numpy() not in _TRAINABLE or CONSTANT in value.metadata_props:
                 continue
             big = tensor.size > (0 if graph is model.graph else _CONSTANT_LIMIT)
             kind = uses.get(value)

@@ -6,7 +6,10 @@ from collections import Counter
 
 import onnx_ir as ir
 
-__all__ = ["name_nodes", "tensor_names"]
+__all__ = ["CONSTANT", "name_nodes", "tensor_names"]
+
+CONSTANT = "modelzoo.constant"
+"""Metadata of an initialiser that is part of the arithmetic: no weight, however many floats it has."""
 
 
 def name_nodes(model: ir.Model) -> None:

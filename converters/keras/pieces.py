@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from converters.function import load
 from converters.function.table import find
+from converters.graph.naming import CONSTANT
 from converters.keras.graph_function import GraphFunction
 from converters.keras.held import Deferred, Held
 from converters.keras.names import LayerNames
@@ -113,6 +114,8 @@ def _is_weight(array: np.ndarray) -> bool:
 
 
 def _trainable(nodes: list[ir.Node], value: ir.Value, model: ir.Model) -> bool:
+    if CONSTANT in value.metadata_props:
+        return False
     for node in nodes:
         row = find(node.domain, node.op_type, model.opset_imports.get(node.domain, 1))
         for position, read in enumerate(node.inputs):

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with the openssl program")
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="makes certificates with the openssl program"
+)
 
 _SETTINGS = """
 [ca]

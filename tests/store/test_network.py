@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
-import ssl
-import subprocess
-import threading
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import formatdate
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -76,6 +72,43 @@ def test_the_wait_that_a_server_asks_for_is_kept_and_bounded(server, root, monke
     assert 6.5 < long[0] <= 7 and 29.5 < long[1] <= 30
 
 
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize("form", ["seconds", "date", "absurd seconds", "absurd date", "nonsense"])
+def test_a_server_that_asks_to_wait_is_given_the_time_but_not_all_of_it(server, root, status, form):
+    """With a `Date` of the server's own clock, which is years off."""
+    now = 1_000_000_000.0
+    value = {
+        "seconds": "1",
+        "date": formatdate(now + 1, usegmt=True),
+        "absurd seconds": "9" * 30,
+        "absurd date": formatdate(now + 1e9, usegmt=True),
+        "nonsense": "Wed, 99 Foo 20000",
+    }[form]
+    headers = {"Retry-After": value, "Date": formatdate(now, usegmt=True)}
+    url = server.serve("/f", DATA, [Fault(status=status, headers=headers)] * 2)
+    started = time.monotonic()
+    fetched = Store(root, policy=replace(QUICK, longest_wait=0.3), progress=False).fetch("net", [pinned(DATA, url)])
+    waited = time.monotonic() - started
+    assert fetched.files["weights"].read_bytes() == DATA and len(server.seen) == 3
+    assert waited >= (0.0 if form == "nonsense" else 0.6)
+
+
+def test_the_wait_that_a_server_asks_for_is_named(server, root):
+    url = server.serve("/f", DATA, always=Fault(status=429, headers={"Retry-After": "0.1"}))
+    busy = server.serve("/g", DATA, always=Fault(status=429, headers={"Retry-After": "3"}))
+    with pytest.raises(NetworkError) as caught:
+        Store(root, policy=replace(QUICK, rounds=1), progress=False).fetch("net", [pinned(DATA, url, busy)])
+    assert f"{busy}: the server has too many requests (HTTP 429), and asks to wait 0.2 s" in str(caught.value)
+    assert f"{url}: the server has too many requests (HTTP 429)\n" in str(caught.value)
+
+
+def test_a_busy_server_is_left_for_its_mirror_at_once(server, mirror, root):
+    url = server.serve("/f", DATA, always=Fault(status=503, headers={"Retry-After": "3600"}))
+    store = Store(root, policy=replace(QUICK, longest_wait=60.0), progress=False)
+    store.fetch("net", [pinned(DATA, url, mirror.serve("/f", DATA))])
+    assert (len(server.seen), len(mirror.seen)) == (1, 1)
+
+
 def test_retry_after_is_seconds_or_a_date_by_the_clock_of_the_server():
     assert retry_after("12", None, 60) == 12
     assert retry_after("9" * 400, None, 60) == 60
@@ -101,6 +134,15 @@ def test_a_trickle_is_given_up(server, root):
     url = server.serve("/f", DATA, always=Fault(pause=0.05, chunk=1))
     with pytest.raises(NetworkError, match=r"only \d+ bytes came within"):
         Store(root, policy=replace(QUICK, rounds=1), progress=False).fetch("net", [pinned(DATA, url)])
+
+
+def test_one_byte_a_second_is_left_for_a_mirror_and_the_bytes_are_kept(server, mirror, root):
+    url = server.serve("/f", DATA, always=Fault(pause=1.0, chunk=1))
+    policy = replace(QUICK, read_timeout=3.0, rate_window=1.5, minimum_rate=1024.0)
+    fetched = Store(root, policy=policy, progress=False).fetch("net", [pinned(DATA, url, mirror.serve("/f", DATA))])
+    assert fetched.files["weights"].read_bytes() == DATA
+    (wanted,) = mirror.ranges("/f")
+    assert wanted in ("bytes=2-", "bytes=3-")
 
 
 def test_a_server_without_an_answer_is_given_up(server, root):
@@ -151,6 +193,18 @@ class Script:
 
         def close(self) -> None:
             pass
+
+
+def test_a_public_server_leads_nobody_to_the_loopback_interface(server, mirror, store, monkeypatch):
+    """The public server is behind a proxy; what it leads to could be reached, and is not asked."""
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, server.url)
+    inner = mirror.serve("/f", DATA)
+    url = "http://files.example/f"
+    server.serve(url, DATA, always=Fault(status=302, headers={"Location": inner}))
+    with pytest.raises(NetworkError, match=r"private address 127\.0\.0\.1: refused") as caught:
+        store.fetch("net", [pinned(DATA, url)])
+    assert [one.path for one in server.seen] == [url] and not mirror.seen and caught.value.hint
 
 
 @pytest.fixture
@@ -214,59 +268,6 @@ def test_no_proxy_is_honoured(server, mirror, store, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     store.fetch("net", [pinned(DATA, server.serve("/f", DATA))])
     assert not mirror.seen
-
-
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with the openssl program")
-def test_an_unknown_certificate_is_refused_until_the_user_names_its_authority(tmp_path, store, monkeypatch):
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = [
-        "openssl",
-        "req",
-        "-x509",
-        "-newkey",
-        "rsa:2048",
-        "-nodes",
-        "-days",
-        "1",
-        "-subj",
-        "/CN=localhost",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-        "-keyout",
-        str(key),
-        "-out",
-        str(certificate),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None: ...
-
-        def do_GET(self) -> None:
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(DATA)))
-            self.end_headers()
-            self.wfile.write(DATA)
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    source = pinned(DATA, f"https://127.0.0.1:{server.server_port}/f")
-    try:
-        with pytest.raises(NetworkError, match="certificate is not accepted") as caught:
-            store.fetch("net", [source])
-        assert len(caught.value.attempts) == 1 and "REQUESTS_CA_BUNDLE" in str(caught.value)
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "absent.pem"))
-        with pytest.raises(NetworkError, match="CA"):
-            store.fetch("net", [source])
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
-        assert store.fetch("net", [source]).files["weights"].read_bytes() == DATA
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_a_transport_can_be_replaced(make_store):
