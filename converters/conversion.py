@@ -1,6 +1,7 @@
 """`convert()`: one call from a model file of another framework to what TensorFlow users work with.
 
-Caffe networks and ONNX models become a hub graph first, and everything else is made of that.
+Caffe networks and ONNX models become a hub graph first, and everything else is made of that. TensorFlow graphs stay
+graphs, their constants now variables.
 """
 
 from __future__ import annotations
@@ -40,10 +41,12 @@ def convert(
 
     Args:
         model: path of an `.onnx` file or of a Caffe network (`.prototxt`, or a `.caffemodel` that describes its
-            network too), or a `ModelProto`.
+            network too), a TensorFlow graph (`.pb`, `.pbtxt`, `.meta` beside its checkpoint, the folder of a
+            SavedModel), or a `ModelProto`.
         weights: of a Caffe network: a `.caffemodel` or HDF5 file. None: every layer is filled as the network says.
         to: "keras" a model of stock layers; "function" a callable by source names in the source's layout, for the
-            whole operator set; "savedmodel" a folder; "onnx" the checked model.
+            whole operator set; "savedmodel" a folder; "onnx" the checked model. A TensorFlow graph becomes a Keras
+            model of one layer, a function or a SavedModel.
         out: where to write it: `.keras`, a folder for "savedmodel", `.onnx`. None: only the object is returned.
         inputs: input name -> shape in the source's layout, None = dynamic; instead of the declared shapes.
         outputs: tensor or node names instead of the model's outputs.
@@ -51,7 +54,8 @@ def convert(
         stages, level: of a Caffe network's state.
         data_format: "channels_last", or "source" to keep the source's layout at the borders (Keras, SavedModel).
         verify: run source and result on random inputs; the object's `.report` is a `ParityReport`. The source is run
-            by onnxruntime, a Caffe network by OpenCV where it is installed and can run it.
+            by onnxruntime, a Caffe network by OpenCV where it is installed and can run it, a TensorFlow graph by a
+            session of TensorFlow 1.
         rtol: largest error of an output, relative to the reference's largest magnitude.
 
     Returns:
@@ -66,6 +70,11 @@ def convert(
     caffe = _is_caffe(model, weights)
     _check(model, to, out, caffe, phase)
     name = Path(model).name if isinstance(model, str | os.PathLike) else (model.graph.name or "model")
+    if not caffe and isinstance(model, str | os.PathLike):
+        from converters.tensorflow import is_tensorflow
+
+        if is_tensorflow(model):
+            return _convert_tensorflow(model, to, out, inputs, outputs, verify, rtol)
     source, shapes = model, inputs
     if caffe:
         from converters.caffe.graph import load_caffe
@@ -101,6 +110,21 @@ def convert(
         report.raise_if_failed()
     if to == "savedmodel":
         return _publish(Path(out or ""), made.export, folder=True)
+    if to == "keras" and out is not None:
+        _publish(Path(out), made.save, folder=False)
+    return made
+
+
+def _convert_tensorflow(
+    model: str | os.PathLike[str], to: str, out: Any, inputs: Any, outputs: Any, verify: bool, rtol: float
+) -> Any:
+    """A TensorFlow graph does not go through the hub: its operators are what is wanted."""
+    from converters.tensorflow import convert_graph, export_graph
+
+    name = Path(model).resolve().stem
+    made = convert_graph(model, to=to, inputs=inputs, outputs=outputs, name=name, verify=verify, rtol=rtol)
+    if to == "savedmodel":
+        return _publish(Path(out), lambda path: export_graph(made, path), folder=True)
     if to == "keras" and out is not None:
         _publish(Path(out), made.save, folder=False)
     return made

@@ -182,11 +182,11 @@ def check_parity(
             continue
         wanted, got = np.asarray(wanted_values[name]), np.asarray(result[name])
         kind = "output" if name in outputs else "tap"
-        rows.append(TapError(name, kind, tuple(wanted.shape), *_errors(wanted, got), depth))
+        rows.append(TapError(name, kind, tuple(wanted.shape), *tensor_errors(wanted, got), depth))
     return ParityReport(model, rtol, tuple(sorted(rows, key=lambda row: (row.kind != "output", row.depth))), who)
 
 
-def _errors(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+def tensor_errors(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
     if wanted.shape != got.shape:
         return float("inf"), float("inf")
     if wanted.dtype.kind in "OUS":

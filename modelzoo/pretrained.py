@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("modelzoo")
 
-CONVERTERS = ("caffe", "onnx")
+CONVERTERS = ("caffe", "onnx", "tensorflow")
 """The converters that cards may ask for."""
 
 Registries = Sequence[str | PathLike[str]]
@@ -261,6 +261,8 @@ def _build_converted(
     name = card.name.replace("/", ".")
     if card.build.converter == "caffe":
         return to_keras(_caffe_graph(card, path, input_shape, graph), name=name)
+    if card.build.converter == "tensorflow":
+        return _build_tensorflow(card, path, input_shape, name)
     from converters.graph import load_graph
 
     hub = load_graph(path)
@@ -272,6 +274,18 @@ def _build_converted(
         source = (channels, height, width) if card.inputs[0].layout == "NCHW" else (height, width, channels)
         shapes[first if first in own else own[0]] = (None, *source)
     return to_keras(hub, inputs=shapes, name=name)
+
+
+def _build_tensorflow(card: Card, path: Path, input_shape: Any, name: str) -> keras.Model:
+    """A TensorFlow graph as a Keras model that gives the card's first output, where the graph has it."""
+    from converters.tensorflow import keras_graph
+
+    shapes: dict[str, tuple[int | None, ...]] = {}
+    if input_shape is not None and card.inputs:
+        height, width, channels = input_shape
+        first = card.inputs[0].layout == "NCHW"
+        shapes[card.inputs[0].name] = (None, channels, height, width) if first else (None, height, width, channels)
+    return keras_graph(path, name=name, inputs=shapes, outputs=[item.name for item in card.outputs[:1]])
 
 
 def _caffe_graph(card: Card, path: Path, input_shape: Any, graph: Callable[[], Path | None] | None) -> Any:

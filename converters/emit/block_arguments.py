@@ -54,7 +54,9 @@ class BlockArguments:
                         rows[place, key, number] = [statement.options[key][number] for statement in column]
         labels = []
         for place, key, _ in rows:
-            labels.append(short_name(self.columns[place][0]) if key in ("", "name", "names") else key)
+            first = self.columns[place][0]
+            own = key not in ("", "name", "names")
+            labels.append(key if own else short_name(first) if first.form == "layer" else f"{first.function}_name")
         counted = [number for number, (_, key, _) in enumerate(rows) if _is_count(key)]
         templates, words = common_names(list(rows.values()), labels, counted)
         self.values.update(words)
@@ -84,9 +86,7 @@ class BlockArguments:
             for vector, found in multiples.items():
                 if found is not None:
                     given[base, vector] = Parameter(given[base, found[0]].name, found[1])
-        return {
-            (place, key): given[re.sub(r"(_\d+)+$", "", key), vector] for (place, key), vector in vectors.items()
-        }
+        return {(place, key): given[re.sub(r"(_\d+)+$", "", key), vector] for (place, key), vector in vectors.items()}
 
     @staticmethod
     def _shown(column: Sequence[Statement]) -> list[str]:
@@ -135,7 +135,11 @@ class BlockArguments:
     @staticmethod
     def _default(key: str, values: list[Any]) -> Any:
         """What an argument nearly always is; none for sizes of layers and for the block's own name."""
-        if key in ("name", "names") or _is_count(key) or re.sub(r"_\d+$", "", key) in ("filters", "units", "kernel_size"):
+        if (
+            key in ("name", "names")
+            or _is_count(key)
+            or re.sub(r"_\d+$", "", key) in ("filters", "units", "kernel_size")
+        ):
             return ...
         value, count = Counter(values).most_common(1)[0]
         return value if count >= 3 and 2 * count > len(values) else ...
@@ -152,7 +156,7 @@ def _multiple(vector: _Vector, others: list[_Vector]) -> tuple[_Vector, int] | N
         if not all(type(item) is int and item > 0 for item in (*vector, *other)):
             continue
         factor = vector[0] // other[0]
-        if 2 <= factor <= 8 and all(item == factor * root for item, root in zip(vector, other, strict=True)):
-            if _multiple(other, others) is None:
-                return other, factor
+        exact = 2 <= factor <= 8 and all(a == factor * b for a, b in zip(vector, other, strict=True))
+        if exact and _multiple(other, others) is None:
+            return other, factor
     return None

@@ -1,24 +1,33 @@
-"""What a network repeats as functions: first convolutions with what follows them, then blocks, the most saving first."""
+"""What a network repeats as functions: convolutions with what follows them, then blocks, the most saving first."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from converters.emit.function_names import block_name, unit_name
 from converters.emit.block_arguments import BlockArguments
-from converters.emit.literals import literal
+from converters.emit.function_names import block_name, short_name, unit_name
 from converters.emit.statements import Ref, Statement, refs
+from converters.emit.stretches import local_numbers, outside, renumbered, token
 
-__all__ = ["Block", "extract_blocks"]
+__all__ = ["RESERVED", "Block", "extract_blocks"]
 
 _LONGEST = 64
 """Statements of a block."""
 
 _MOST_TENSORS = 3
 _MOST_PARAMETERS = 10
+
+#: What a block's function cannot be called, beside the arguments of layers.
+RESERVED = frozenset(
+    (
+        "annotations", "branch", "build", "inputs", "keras", "layers", "load", "model", "name", "names", "np", "number",
+        "ops", "outputs", "part", "safe_open", "shared", "u", "v", "w", "weights", "x", "y", "z",
+    )
+)  # fmt: skip
 
 _KERNELS = frozenset(
     (
@@ -92,7 +101,9 @@ class _Finder:
         self.statements = statements
         self.kept = kept
         self.blocks: list[Block] = []
-        self.names: set[str] = {"build", "layers", "ops", "keras", "np", "model", "inputs", "outputs", "weights", "load"}
+        self.names = set(RESERVED)
+        for statement in statements:
+            self.names.update((*statement.options, short_name(statement)))
 
     # -- convolution, BatchNorm, activation -------------------------------------------------------------------------
 
@@ -130,10 +141,15 @@ class _Finder:
         statement, before = self.statements[place], self.statements[place - 1]
         given = before.outputs[0]
         alone = len(before.outputs) == 1 and given is not None and uses[given] == 1 and given not in self.kept
-        return statement.form == "layer" and statement.function in kinds and alone and statement.operands == [(None, Ref(given or 0))]
+        return (
+            statement.form == "layer"
+            and statement.function in kinds
+            and alone
+            and statement.operands == [(None, Ref(given or 0))]
+        )
 
     def _signature(self, start: int, stop: int) -> Any:
-        return tuple(_token(statement) for statement in self.statements[start:stop])
+        return tuple(token(statement) for statement in self.statements[start:stop])
 
     # -- repeated stretches -------------------------------------------------------------------------------------------
 
@@ -159,7 +175,7 @@ class _Finder:
         """Stretches that come at least twice, that take few tensors and give one."""
         uses = self._uses()
         tokens: dict[Any, int] = {}
-        own = [tokens.setdefault(_token(statement), len(tokens)) for statement in self.statements]
+        own = [tokens.setdefault(token(statement), len(tokens)) for statement in self.statements]
         longer: dict[Any, int] = {}
         found: dict[int, list[int]] = defaultdict(list)
         shapes: dict[int, tuple[int, int]] = {}
@@ -167,20 +183,20 @@ class _Finder:
             signature = -1
             local: dict[int, int] = {}
             made: dict[int, int] = {}
-            outside = 0
+            taken = 0
             for stop in range(start + 1, min(len(self.statements), start + _LONGEST) + 1):
                 statement = self.statements[stop - 1]
                 if statement.form == "shared":
                     break
                 for ref in refs([value for _, value in statement.operands]):
                     if ref.number not in local:
-                        outside += 1
-                        local[ref.number] = -outside
+                        taken += 1
+                        local[ref.number] = -taken
                     if ref.number in made:
                         made[ref.number] -= 1
                         if not made[ref.number]:
                             del made[ref.number]
-                if outside > _MOST_TENSORS:
+                if taken > _MOST_TENSORS:
                     break
                 read = tuple(local[ref.number] for ref in refs([value for _, value in statement.operands]))
                 signature = longer.setdefault((signature, own[stop - 1], read), len(longer))
@@ -190,16 +206,16 @@ class _Finder:
                         made[number] = uses[number] + (number in self.kept)
                 if stop - start > 1 and len(made) == 1 and next(iter(made)) in statement.outputs:
                     found[signature].append(start)
-                    shapes[signature] = (stop - start, outside)
+                    shapes[signature] = (stop - start, taken)
         candidates = []
         for signature, starts in found.items():
-            length, outside = shapes[signature]
+            length, tensors = shapes[signature]
             apart: list[int] = []
             for start in starts:
                 if not apart or start >= apart[-1] + length:
                     apart.append(start)
             if len(apart) > 1:
-                candidates.append(_Candidate(apart, length, outside))
+                candidates.append(_Candidate(apart, length, tensors))
         return candidates
 
     # -- making a block -----------------------------------------------------------------------------------------------
@@ -216,9 +232,9 @@ class _Finder:
             return None
         parameters, positional = arguments.signature()
         body = [arguments.statement(place) for place in range(candidate.length)]
-        local = _local_numbers(stretches[0])
+        local = local_numbers(stretches[0])
         for statement in body:
-            statement.operands = [(key, _renumbered(value, local)) for key, value in statement.operands]
+            statement.operands = [(key, renumbered(value, local)) for key, value in statement.operands]
             statement.outputs = [None if number is None else local[number] for number in statement.outputs]
         layers = sum(self._layers(statement) for statement in body)
         values = [{key: arguments.values[key][number] for key in parameters} for number in range(len(stretches))]
@@ -262,8 +278,12 @@ class _Finder:
             self.blocks.append(block)
             for start, values in zip(candidate.starts, candidate.values, strict=True):
                 stretch = self.statements[start : start + candidate.length]
-                shown = [key for key, value in values.items() if block.parameters[key] is ... or block.parameters[key] != value]
-                operands: list[tuple[str | None, Any]] = [(None, ref) for ref in _outside(stretch)]
+                shown = [
+                    key
+                    for key, value in values.items()
+                    if block.parameters[key] is ... or block.parameters[key] != value
+                ]
+                operands: list[tuple[str | None, Any]] = [(None, ref) for ref in outside(stretch)]
                 outputs = [number for number in stretch[-1].outputs if number is not None]
                 call = Statement("block", block.name, operands, list(outputs), values, shown, block.positional)
                 calls[start] = (candidate.length, call)
@@ -275,6 +295,9 @@ class _Finder:
         self.statements = statements
 
     def _new_name(self, wanted: str) -> str:
+        base = re.sub(r"(_\d+)+$", "", wanted)
+        if base in self.names - {block.name for block in self.blocks} or base.endswith("_name"):
+            wanted = f"{wanted}_block"
         name, number = wanted, 1
         while name in self.names:
             number += 1
@@ -299,55 +322,3 @@ def _effort(block: Block) -> float:
     late = 0.1 if block.body[0].function in ("Activation", "Identity", "ReLU") else 0.0
     words = sum(type(default) is not int and key not in ("name", "names") for key, default in block.parameters.items())
     return late + 0.25 * max(0, words - 2) + (2 if "names" in block.parameters else 0)
-
-
-def _outside(stretch: Sequence[Statement]) -> list[Ref]:
-    """The tensors that a stretch takes, in the order in which it reads them."""
-    made = {number for statement in stretch for number in statement.outputs}
-    read = [ref for statement in stretch for ref in refs([value for _, value in statement.operands])]
-    return list(dict.fromkeys(ref for ref in read if ref.number not in made))
-
-
-def _local_numbers(stretch: Sequence[Statement]) -> dict[int, int]:
-    numbers = [ref.number for ref in _outside(stretch)]
-    numbers += [number for statement in stretch for number in statement.outputs if number is not None]
-    return {number: place for place, number in enumerate(dict.fromkeys(numbers))}
-
-
-def _renumbered(value: Any, numbers: dict[int, int]) -> Any:
-    if isinstance(value, Ref):
-        return Ref(numbers[value.number])
-    if isinstance(value, list | tuple):
-        return type(value)(_renumbered(item, numbers) for item in value)
-    if isinstance(value, dict):
-        return {key: _renumbered(item, numbers) for key, item in value.items()}
-    return value
-
-
-def _token(statement: Statement) -> Any:
-    """What must be the same in statements that one line of a block stands for: all but numbers, names and tensors."""
-    fixed = tuple((key, literal(value)) for key, value in statement.options.items() if not _is_free(value, statement.form))
-    operands = tuple((key, _shape(value)) for key, value in statement.operands)
-    used = tuple(number is None for number in statement.outputs)
-    named = statement.name is None
-    keys = tuple(statement.options)
-    return (statement.form, str(statement.function), keys, fixed, operands, used, named, statement.gives_list)
-
-
-def _shape(value: Any) -> Any:
-    if isinstance(value, Ref):
-        return Ref
-    if isinstance(value, list | tuple):
-        return (type(value), tuple(_shape(item) for item in value))
-    if isinstance(value, dict):
-        return tuple((key, _shape(item)) for key, item in value.items())
-    return literal(value)
-
-
-def _is_free(value: Any, form: str) -> bool:
-    """Whether a block's function may be given the value: numbers and tuples of them, and names in calls of blocks."""
-    if isinstance(value, tuple):
-        return all(_is_free(item, form) for item in value)
-    if isinstance(value, str):
-        return form == "block"
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Item", "Template", "Word", "common_names"]
+__all__ = ["Item", "Template", "Word", "common_names", "common_start"]
 
 _MOST = 3
 """More different parts than this make names that nobody would write in pieces."""
@@ -62,7 +62,9 @@ def common_names(
         `names` tuples of all names, where they have too little in common.
     """
     plain = all(_PLAIN.fullmatch(name) for row in rows for name in row)
-    parts = [_compared(row) if plain or number in counted else [tuple(row)] for number, row in enumerate(rows)]
+    parts: list[_Row] = [
+        _compared(row) if plain or number in counted else [tuple(row)] for number, row in enumerate(rows)
+    ]
     while _merge_one(parts):
         pass
     numbers = _numbered(parts, counted)
@@ -220,7 +222,10 @@ def _absorb(rows: list[_Row], vector: _Vector) -> None:
     before = {row[0] if place == 1 else None if place else "" for row, place in places}
     left = before.pop() if len(before) == 1 else None
     left = left if isinstance(left, str) else ""
-    behind = [part if isinstance(part := (row[place + 1] if place + 1 < len(row) else ""), str) else "" for row, place in places]
+    behind = [
+        part if isinstance(part := (row[place + 1] if place + 1 < len(row) else ""), str) else ""
+        for row, place in places
+    ]
     right = _shared_start(behind)
     if not left and not right:
         return
@@ -232,11 +237,15 @@ def _absorb(rows: list[_Row], vector: _Vector) -> None:
         row[:] = _joined([*([] if left else row[:place]), wider, *after])
 
 
+def common_start(texts: Collection[str]) -> str:
+    """The longest beginning that all texts have."""
+    first, last = min(texts), max(texts)
+    return next((first[:place] for place, letter in enumerate(first) if letter != last[place : place + 1]), first)
+
+
 def _shared_start(texts: list[str]) -> str:
     """The longest common beginning that ends where a word ends in all of them."""
-    import os
-
-    common = os.path.commonprefix(texts)
+    common = common_start(texts)
     while common and (
         common[-1] in "._-/" or any(len(text) > len(common) and text[len(common)] not in "./" for text in texts)
     ):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from typing import Any
 
+from converters.emit.common_names import common_start
 from converters.emit.literals import identifier
 from converters.emit.statements import Statement
 
@@ -72,9 +72,13 @@ def _first_name(stretch: Sequence[Statement]) -> str | None:
 def _shared_word(names: Sequence[str]) -> str:
     """`bottleneck_v1` of `net.block1.unit_1.bottleneck_v1`, `mixed` of `Mixed_3b`; empty where there is none."""
     lasts = {name.rpartition(".")[2] for name in names}
-    word = lasts.pop() if len(lasts) == 1 else os.path.commonprefix([*lasts])
-    if not re.search(r"[A-Za-z]{2}", word):
-        word = os.path.commonprefix(list(names))
-    word = re.sub(r"[^A-Za-z]*$", "", word) if len(set(names)) > 1 and word not in names[0].split(".") else word
-    parts = [part for part in re.split(r"[.]", word) if re.search(r"[A-Za-z]{2}", part)]
-    return parts[-1] if parts else ""
+    if len(lasts) == 1 and re.search(r"[A-Za-z]{2}", next(iter(lasts))):
+        return lasts.pop()
+    for texts in (lasts, set(names)):
+        word = common_start(texts)
+        # A number in which it ends may go on in other names; one with a separator behind it does not.
+        word = re.sub(r"[^A-Za-z]*$", "", word) if re.search(r"\d$", word) else word.rstrip("._-")
+        word = word.rpartition(".")[2]
+        if re.search(r"[A-Za-z]{2}", word):
+            return word
+    return ""

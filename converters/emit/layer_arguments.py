@@ -54,9 +54,11 @@ class LayerArguments:
     def __init__(self, kind: type, config: dict[str, Any]) -> None:
         config = {key: value for key, value in config.items() if key not in ("name", "build_config")}
         signature = list(inspect.signature(kind.__init__).parameters.values())[1:]  # type: ignore[misc]
-        first = []
+        first: list[str] = []
         for parameter in signature:
-            required = parameter.default is inspect.Parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            required = (
+                parameter.default is inspect.Parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+            )
             if parameter.name not in config or not (required or (parameter.name in _LEADING and not first)):
                 break
             first.append(parameter.name)
@@ -101,7 +103,7 @@ class LayerArguments:
 def _config(kind: type, given: dict[str, Any]) -> dict[str, Any]:
     """The config of the layer that `given` makes, under the default policy."""
     made = kind(**{"dtype": "float32", "name": "layer", **{key: _alive(value) for key, value in given.items()}})
-    config = made.get_config()  # type: ignore[attr-defined]
+    config = made.get_config()
     return {key: value for key, value in config.items() if key not in ("name", "build_config")}
 
 
@@ -170,11 +172,12 @@ def _object(config: dict[str, Any]) -> str:
             f"{name!r} is no object of Keras' own.", received=f"module {module!r}", hint='use to="savedmodel"'
         )
     if module == "keras.layers":
-        arguments = LayerArguments(stock_class(kind.from_config(inner)), inner).source()
+        arguments = LayerArguments(stock_class(keras.saving.deserialize_keras_object(config)), inner).source()
         named = f"name={quoted(inner['name'])}"
         return f"layers.{name}({arguments}, {named})" if arguments else f"layers.{name}({named})"
     defaults = {
-        key: parameter.default for key, parameter in inspect.signature(kind.__init__).parameters.items()  # type: ignore[misc]
+        key: parameter.default
+        for key, parameter in inspect.signature(kind.__init__).parameters.items()  # type: ignore[misc]
     }
     given = [f"{key}={literal(value)}" for key, value in inner.items() if key not in defaults or defaults[key] != value]
     return f"{module}.{name}({', '.join(given)})"

@@ -141,9 +141,9 @@ def _opened(argument: str, indent: int) -> str:
     start = "names=("
     if indent + len(argument) + 1 <= LINE or not argument.startswith(start):
         return argument
-    # None of the names holds a comma: legal names of layers have none, and others are not split here.
+    # A name that holds a comma itself is not split.
     items = argument[len(start) : -1].split(", ")
-    return block(start, items, ")", indent) if all(item.count('"') == 2 for item in items) else argument
+    return block(start, items, ")", indent) if all(re.fullmatch(r'"[^"]*"', item) for item in items) else argument
 
 
 def block(opening: str, items: list[str], closing: str, indent: int) -> str:

@@ -50,7 +50,9 @@ def _names() -> dict[str, str]:
 def _given(operation: Any) -> dict[str, Any]:
     """What the operation was made with."""
     known = inspect.signature(type(operation).__init__).parameters
-    return {name: getattr(operation, name) for name in known if name not in ("self", "name") and hasattr(operation, name)}
+    return {
+        name: getattr(operation, name) for name in known if name not in ("self", "name") and hasattr(operation, name)
+    }
 
 
 def _bound(operation: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.emit.blocks import Block, extract_blocks
+from converters.emit.blocks import RESERVED, Block, extract_blocks
 from converters.emit.literals import Code, block, call, constant, identifier, literal, quoted
 from converters.emit.publishing import publish
 from converters.emit.statements import Program, Statement, read, refs
@@ -78,7 +78,7 @@ def _save(arrays: dict[str, np.ndarray], path: str) -> None:
     save_file(arrays, path, metadata={"format": "tf"})
 
 
-# -- the file -----------------------------------------------------------------------------------------------------------
+# -- the file ---------------------------------------------------------------------------------------------------------
 
 
 def _module(model: Any, program: Program, weights: str) -> str:
@@ -90,7 +90,7 @@ def _module(model: Any, program: Program, weights: str) -> str:
     head = _head(model, everything, weights, bool(constants)) + _source_names(model)
     head += "".join("\n" + constant(name, array) for name, array in constants.items())
     parts = [head, *(_function(item, statements, blocks) for item in blocks)]
-    parts += [_build(model, program, statements), _load(model)]
+    parts += [_build(model, program, statements, {item.name for item in blocks}), _load(model)]
     return "\n\n".join(parts)
 
 
@@ -162,9 +162,7 @@ def _function(made: Block, statements: list[Statement], blocks: list[Block]) -> 
     first, rest = parameters[: made.positional], parameters[made.positional :]
     arguments: list[tuple[str | None, str]] = [(None, item) for item in [*tensors, *first]]
     arguments += [(None, item) for item in (["*", *rest] if rest else [])]
-    lines, _ = lines_of(
-        made.body, dict(enumerate(tensors)), indent=4, returns=True, taken={key for key in made.parameters}
-    )
+    lines, _ = lines_of(made.body, dict(enumerate(tensors)), indent=4, returns=True, taken=set(made.parameters))
     kinds = [item.function if item.form != "block" else f"`{item.function}`" for item in made.body]
     doc = ", ".join(kinds)
     if len(doc) > 80:
@@ -173,8 +171,8 @@ def _function(made: Block, statements: list[Statement], blocks: list[Block]) -> 
     return call(made.name, arguments, 0, lead="def ", tail=":") + f'\n    """{doc}."""\n' + "\n".join(lines) + "\n"
 
 
-def _build(model: Any, program: Program, statements: list[Statement]) -> str:
-    names = _input_variables(program)
+def _build(model: Any, program: Program, statements: list[Statement], functions: set[str]) -> str:
+    names = _input_variables(program, functions)
     lines = [f"    {_input(tensor, name)}" for tensor, name in zip(program.inputs, names, strict=True)]
     lines += [f"    {constructor(item, 4, lead=f'{name} = ')}" for name, item in program.shared]
     kept = {ref.number for ref in refs(program.outputs)} | set(range(len(names)))
@@ -200,18 +198,18 @@ def _build(model: Any, program: Program, statements: list[Statement]) -> str:
     )
 
 
-def _input_variables(program: Program) -> list[str]:
+def _input_variables(program: Program, functions: set[str]) -> list[str]:
     if len(program.inputs) == 1:
         return ["inputs"]
     names: list[str] = []
     for tensor in program.inputs:
         wanted = name = identifier(tensor._keras_history.operation.name, "inputs")
-        if name in {"keras", "layers", "ops", "np", "weights", "model", "outputs", "load", "build", "inputs", "path"}:
+        if name in RESERVED | functions:
             wanted = name = f"{name}_input"
         number = 1
-        while name in names or re.fullmatch(r"[xyzuvw]|(x|branch|shared)_\d+|_", name):
+        while name in names or re.fullmatch(r"(x|branch|shared)_\d+", name):
             number += 1
-            name = f"{wanted}_input_{number}"
+            name = f"{wanted}_{number}" if name in names else f"{wanted}_input"
         names.append(name)
     return names
 

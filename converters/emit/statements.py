@@ -187,7 +187,9 @@ class _Reader:
     def _ref(self, item: Any) -> Any:
         import keras
 
-        return Ref(self._number(item)) if isinstance(item, keras.KerasTensor) else item
+        if isinstance(item, keras.KerasTensor):
+            return Ref(self._number(item))
+        return keras.ops.convert_to_numpy(item) if keras.ops.is_tensor(item) else item
 
     def _statement(self, node: Any, used: set[int]) -> Statement:
         import keras
@@ -198,7 +200,9 @@ class _Reader:
             operands: list[tuple[str | None, Any]] = [(None, item) for item in arguments.args]
             # Keras notes defaults of the call among its arguments.
             own = inspect.signature(operation.call).parameters
-            operands += [(k, v) for k, v in arguments.kwargs.items() if v is not None and not _is_default(own.get(k), v)]
+            operands += [
+                (k, v) for k, v in arguments.kwargs.items() if v is not None and not _is_default(own.get(k), v)
+            ]
             return self._layer(operation, self._resolved(operands), outputs)
         function, operands, gives_list = operation_call(operation, arguments.args, arguments.kwargs)
         form = "index" if function == "getitem" else "operation"

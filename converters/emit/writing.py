@@ -50,8 +50,8 @@ def lines_of(
             lead = "return "
         lines.append(" " * indent + _line(statement, operands, indent, lead, frame.read))
     if returns and not lines[-1].lstrip().startswith("return "):
-        last = next(number for number in statements[-1].outputs if number is not None)
-        lines.append(" " * indent + f"return {frame.held[last]}")
+        result = next(number for number in statements[-1].outputs if number is not None)
+        lines.append(" " * indent + f"return {frame.held[result]}")
     return lines, frame.held
 
 
@@ -158,13 +158,13 @@ class _Variables:
         avoided = set() if merges else set(free.values()) - set(reused)
         branches = bool(operands) and not merges and self.uses[operands[0]] > 2
         targets = []
-        for number in statement.outputs:
-            if number is None:
+        for made in statement.outputs:
+            if made is None:
                 targets.append("_")
                 continue
             name = self._name([*(["x"] if merges else []), *sorted(reused, key=_rank)], avoided, branches)
             reused = [item for item in reused if item != name]
-            self.held[number] = name
+            self.held[made] = name
             targets.append(name)
         return targets
 

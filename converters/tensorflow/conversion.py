@@ -160,7 +160,7 @@ def verify_graph(module: GraphModule, made: Any, rtol: float) -> Any:
         ConversionError: the source cannot be run on random inputs.
     """
     from converters.parity import ParityReport, TapError
-    from converters.parity import _errors as tensor_errors
+    from converters.parity import tensor_errors
 
     program = module.program
     feeds = _samples(program)

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.core.framework import graph_pb2, variable_pb2
-from tensorflow.python.framework import op_def_registry
+from tensorflow.core.framework import graph_pb2
 
-from converters.tensorflow.checks import check_definitions, check_operator
-from converters.tensorflow.control import find_control_flow, name_aliases
+from converters.tensorflow.checks import check_definitions
+from converters.tensorflow.control import find_control_flow
 from converters.tensorflow.execution import trace
 from converters.tensorflow.graph import FlatGraph, Node, Ref, flatten, output_count
-from converters.tensorflow.plan import PLACEHOLDERS, VARIABLES, Plan
+from converters.tensorflow.initial import initial_values, untrained_nodes
+from converters.tensorflow.plan import PLACEHOLDERS, Plan
+from converters.tensorflow.pruning import NO_OUTPUTS, check_all, pruned, reached, wanted_outputs
 from converters.tensorflow.reading import Source, read_source
-from converters.tensorflow.restoring import attach_values, restored_names
-from converters.tensorflow.tables import TABLE_FILLERS, Table, find_tables
+from converters.tensorflow.restoring import attach_values
+from converters.tensorflow.tables import TABLE_FILLERS, Table
 from converters.tensorflow.weights import Weight, find_weights
 from modelzoo.errors import ConversionError, InvalidGraphError, ModelzooError, UnknownTapError, UsageError
 
 __all__ = ["GraphTensor", "InputSpec", "Program", "Shape", "build_once", "read_program", "tensor_ref"]
 
 Shape = Sequence[int | None] | None
-
-#: Operators whose results nobody reads and that are no outputs for it.
-_NO_OUTPUTS = frozenset(("Const", "NoOp", "Assert", *PLACEHOLDERS, *VARIABLES, *TABLE_FILLERS))
 
 
 @dataclass(frozen=True)
@@ -192,20 +190,20 @@ def make_program(
     source: Source, inputs: Mapping[str, Shape] | Sequence[str] | None, outputs: Sequence[str] | None
 ) -> Program:
     """The program of a graph whose definitions were checked."""
-    wanted = _wanted(source, outputs)
+    wanted = wanted_outputs(source, outputs)
     cut = {source.inputs.get(name, name) if source.inputs else name for name in inputs or ()}
     graph, whole = source.graph, wanted is None and not cut
     if whole:
-        _check_all(graph)
+        check_all(graph)
     else:
         if wanted is None:
-            wanted = {name: name for name in _reached(graph, cut)}
-        graph = _pruned(graph, wanted.values(), cut)
+            wanted = {name: name for name in reached(graph, cut)}
+        graph = pruned(graph, wanted.values(), cut)
     flat = flatten(graph)
     find_control_flow(flat)
     refs = _outputs(flat, wanted)
-    places, tables = _initial_values(source)
-    weights = find_weights(flat, _untrained(source))
+    places, tables = initial_values(source)
+    weights = find_weights(flat, untrained_nodes(source, places))
     program = Program(source.name, graph, flat, {}, refs, weights, tables, {}, whole)
     program.inputs = _inputs(program, source, inputs)
     live = build_once(program)
@@ -215,98 +213,6 @@ def make_program(
     # The arrays are views of the file's map and outlive it.
     del arrays
     return program
-
-
-def _wanted(source: Source, outputs: Sequence[str] | None) -> dict[str, str] | None:
-    """Output name -> tensor name; None = all that nobody reads."""
-    signature = source.outputs or {}
-    if outputs is not None:
-        if not outputs:
-            raise UsageError("No output was asked for.", received=repr(outputs), hint="outputs=[tensor names]")
-        return {name: signature.get(name, name) for name in outputs}
-    return signature or None
-
-
-def _reached(graph: graph_pb2.GraphDef, cut: Collection[str]) -> list[str]:
-    """The nodes that no node reads and that depend on a tensor of `cut`."""
-    readers: dict[str, list[str]] = {}
-    for node in graph.node:
-        for text in node.input:
-            readers.setdefault(text.lstrip("^").split(":")[0], []).append(node.name)
-    seen: set[str] = set()
-    ahead = [name.split(":")[0] for name in cut]
-    while ahead:
-        name = ahead.pop()
-        if name not in seen:
-            seen.add(name)
-            ahead += readers.get(name, [])
-    found = [node.name for node in graph.node if node.name in seen and node.name not in readers]
-    return [node.name for node in graph.node if node.name in found and node.op not in _NO_OUTPUTS] or sorted(cut)
-
-
-def _check_all(graph: graph_pb2.GraphDef) -> None:
-    """The allow-list over every node, those of functions that nobody calls included."""
-    functions = {function.signature.name: function for function in graph.library.function}
-    for node in graph.node:
-        check_operator(node.name, node.op, functions)
-    for name, function in functions.items():
-        for node in function.node_def:
-            check_operator(f"{name}/{node.name}", node.op, functions)
-
-
-def _pruned(graph: graph_pb2.GraphDef, roots: Iterable[str], cut: Collection[str] = ()) -> graph_pb2.GraphDef:
-    """The nodes from which `roots` (tensor names, or nodes below a call) can be reached, without what is cut off."""
-    nodes = {node.name: node for node in graph.node}
-    stop = {name if ":" in name else f"{name}:0" for name in cut}
-    keep: set[str] = set()
-    ahead = [_main_node(nodes, name.split(":")[0]) for name in roots]
-    # What is cut must be there to be described, but not what it is computed from.
-    cut_nodes = {name.split(":")[0] for name in cut}
-    while ahead:
-        name = ahead.pop()
-        if name not in nodes or name in keep:
-            continue
-        keep.add(name)
-        for text in nodes[name].input:
-            ref = text if ":" in text or text.startswith("^") else f"{text}:0"
-            if ref not in stop:
-                ahead.append(ref.lstrip("^").split(":")[0])
-    pruned = graph_pb2.GraphDef(library=graph.library, versions=graph.versions)
-    for node in graph.node:
-        if node.name in keep:
-            pruned.node.append(node)
-        elif node.name in cut_nodes:
-            # A node that is only fed.
-            made = pruned.node.add(name=node.name, op="Placeholder")
-            _describe_cut(node, made)
-    return pruned
-
-
-def _describe_cut(node: Any, made: Any) -> None:
-    """Make a Placeholder say what the first output of `node` is, as far as the file tells."""
-    signature = op_def_registry.get(node.op)
-    kind = tf.float32.as_datatype_enum
-    argument = signature.output_arg[0] if signature is not None and signature.output_arg else None
-    if argument is not None:
-        if argument.type:
-            kind = argument.type
-        elif argument.type_attr in node.attr:
-            kind = node.attr[argument.type_attr].type
-        elif argument.type_list_attr in node.attr and node.attr[argument.type_list_attr].list.type:
-            kind = node.attr[argument.type_list_attr].list.type[0]
-    made.attr["dtype"].type = kind
-    shapes = [node.attr[key].list.shape for key in ("_output_shapes", "output_shapes") if key in node.attr]
-    if shapes and shapes[0]:
-        made.attr["shape"].shape.CopyFrom(shapes[0][0])
-    else:
-        made.attr["shape"].shape.unknown_rank = True
-
-
-def _main_node(nodes: Mapping[str, Any], name: str) -> str:
-    """The node of the main graph below which `name` lies."""
-    while name not in nodes and "/" in name:
-        name = name.rpartition("/")[0]
-    return name
 
 
 def _count(flat: FlatGraph, node: Node) -> int:
@@ -338,7 +244,7 @@ def _outputs(flat: FlatGraph, wanted: Mapping[str, str] | None) -> dict[str, Ref
     read = {ref.node for node in flat.nodes.values() for ref in node.inputs}
     found = {}
     for node in flat.nodes.values():
-        if node.name in read or node.op in _NO_OUTPUTS or node.source[0]:
+        if node.name in read or node.op in NO_OUTPUTS or node.source[0]:
             continue
         for index in range(_count(flat, node)):
             ref = Ref(node.name, index)
@@ -440,43 +346,3 @@ def _build(program: Program, targets: list[Ref], *, tolerant: bool = False) -> P
 
         trace(plan, feeds, weight, lambda node: tf.compat.v1.placeholder(tf.resource, []), program.known)
     return plan
-
-
-def _initial_values(source: Source) -> tuple[dict[tuple[str, str], Any], dict[tuple[str, str], Table]]:
-    """Where the values of variables and tables are, read from the operators that would fill them."""
-    roots = [node.name for node in source.graph.node if node.op in TABLE_FILLERS]
-    if source.meta is not None:
-        roots += [source.meta.saver_def.restore_op_name] if source.meta.saver_def.restore_op_name else []
-        for key in ("saved_model_main_op", "legacy_init_op", "table_initializer"):
-            roots += list(source.meta.collection_def[key].node_list.value) if key in source.meta.collection_def else []
-        initial = source.meta.signature_def.get("__saved_model_init_op")
-        roots += [info.name for info in initial.outputs.values()] if initial is not None else []
-        roots += [node.name for node in source.graph.node if node.op in ("Assign", "AssignVariableOp")]
-    if not roots:
-        return {}, {}
-    flat = flatten(_pruned(source.graph, roots))
-    name_aliases(flat)
-    return restored_names(flat), find_tables(flat, source)
-
-
-def _untrained(source: Source) -> set[str]:
-    """Names of the variables that the file says are not trained."""
-    if source.meta is None:
-        return set()
-    found = set()
-    for node in source.meta.object_graph_def.nodes:
-        if node.WhichOneof("kind") == "variable" and not node.variable.trainable:
-            found.add(node.variable.name)
-    for key in ("variables", "trainable_variables"):
-        for data in source.meta.collection_def[key].bytes_list.value if key in source.meta.collection_def else ():
-            variable = variable_pb2.VariableDef()
-            try:
-                variable.ParseFromString(data)
-            except Exception:  # a collection of something else
-                continue
-            name = variable.variable_name.split(":")[0]
-            if key == "variables":
-                found.add(name)
-            else:
-                found.discard(name)
-    return found

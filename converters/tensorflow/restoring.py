@@ -22,23 +22,23 @@ from converters.tensorflow.weights import Weight, static_value
 from modelzoo.checkpoints import Checkpoint, open_checkpoint
 from modelzoo.errors import CheckpointFormatError, WeightsMismatchError
 
-__all__ = ["attach_values", "restored_names"]
+__all__ = ["Place", "attach_values", "restored_names"]
 
 _ASSIGNMENTS = ("Assign", "AssignVariableOp")
 _RESTORING = ("RestoreV2", "Restore", "RestoreSlice")
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """A tensor of a checkpoint, or the part of one that a slice (`10 4 0,5:-`) names."""
 
     name: str
     slice: str = ""
 
 
-def restored_names(flat: FlatGraph) -> dict[tuple[str, str], _Place]:
+def restored_names(flat: FlatGraph) -> dict[tuple[str, str], Place]:
     """(function, node) of each variable that the graph restores -> its place in the checkpoint."""
-    found: dict[tuple[str, str], _Place] = {}
+    found: dict[tuple[str, str], Place] = {}
     for node in flat.nodes.values():
         if node.op not in _ASSIGNMENTS or len(node.inputs) != 2:
             continue
@@ -49,7 +49,7 @@ def restored_names(flat: FlatGraph) -> dict[tuple[str, str], _Place]:
     return found
 
 
-def _restored(flat: FlatGraph, ref: Ref) -> _Place | None:
+def _restored(flat: FlatGraph, ref: Ref) -> Place | None:
     ref = flat.origin(ref)
     node = flat.nodes.get(ref.node)
     if node is None or node.op not in _RESTORING or len(node.inputs) < 2:
@@ -59,7 +59,7 @@ def _restored(flat: FlatGraph, ref: Ref) -> _Place | None:
     if names is None or not 0 <= ref.output < names.size:
         return None
     part = slices.reshape(-1)[ref.output] if slices is not None and ref.output < slices.size else b""
-    return _Place(_text(names.reshape(-1)[ref.output]), _text(part))
+    return Place(_text(names.reshape(-1)[ref.output]), _text(part))
 
 
 def _text(value: Any) -> str:
@@ -67,7 +67,7 @@ def _text(value: Any) -> str:
 
 
 def attach_values(
-    weights: list[Weight], places: Mapping[tuple[str, str], _Place], checkpoint: Path | None
+    weights: list[Weight], places: Mapping[tuple[str, str], Place], checkpoint: Path | None
 ) -> Checkpoint | None:
     """Give each variable among `weights` the reader of its values.
 
@@ -99,7 +99,7 @@ def attach_values(
         for weight in wanted:
             place = next((places[source] for source in weight.sources if source in places), None)
             if place is None:
-                place = _Place(by_full_name.get(weight.name, weight.name))
+                place = Place(by_full_name.get(weight.name, weight.name))
             if place.name not in arrays:
                 missing.append(f"{weight.name} ({place.name})" if place.name != weight.name else weight.name)
                 continue
@@ -143,7 +143,7 @@ def _full_names(arrays: Checkpoint) -> dict[str, str]:
     return {item.full_name: item.checkpoint_key for item in values}
 
 
-def _reader(arrays: Checkpoint, place: _Place) -> Callable[[], np.ndarray]:
+def _reader(arrays: Checkpoint, place: Place) -> Callable[[], np.ndarray]:
     def read() -> np.ndarray:
         array = arrays[place.name]
         return array[_extents(place.slice, array.shape)] if place.slice else array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,14 +53,14 @@ class Weight:
     read: Callable[[], np.ndarray] | None = None
 
 
-def find_weights(flat: FlatGraph, untrained: Collection[str] = ()) -> list[Weight]:
+def find_weights(flat: FlatGraph, untrained: Set[Any] = frozenset()) -> list[Weight]:
     """The weights of a graph, in its order; constants that are weights become `VariableV2` nodes of `flat`.
 
     A function that is called twice has one set of weights, and a variable that two handles name is one.
 
     Args:
         flat: the graph; it is changed.
-        untrained: names of variables that the file says are not trained.
+        untrained: names or (function, node) of variables that the file says are not trained.
 
     Raises:
         InvalidGraphError: a variable without a shape.
@@ -87,7 +87,7 @@ def find_weights(flat: FlatGraph, untrained: Collection[str] = ()) -> list[Weigh
             continue
         if key not in found:
             name = key if isinstance(key, str) else node.name
-            trainable = dtype in _FLOATS and name not in untrained and node.name not in averages
+            trainable = dtype in _FLOATS and node.name not in averages and untrained.isdisjoint((name, node.source))
             trainable = trainable and re.search(r"moving_(mean|var)", name) is None
             read = None if proto is None else _reader(proto, node)
             found[key] = Weight(name, [], dtype, shape, trainable, read)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,23 +21,41 @@ __all__ = ["fetch"]
 
 
 @verb("fetch")
-@click.argument("names", metavar="NAME...", nargs=-1, required=True, type=MODEL)
+@click.argument("names", metavar="NAME...", nargs=-1, type=MODEL)
+@click.option("--locked", is_flag=True, help="Take only what modelzoo.lock names, exactly as it was locked.")
+@click.option("--lockfile", metavar="FILE", type=click.Path(path_type=Path), help="Instead of modelzoo.lock.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be downloaded, and from where.")
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
 @click.pass_context
-def fetch(ctx: click.Context, names: tuple[str, ...], dry_run: bool, trust_first_use: bool) -> None:
+def fetch(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    locked: bool,
+    lockfile: Path | None,
+    dry_run: bool,
+    trust_first_use: bool,
+) -> None:
     """Bring the files of each model NAME into the cache, and say where they are.
 
     A download that was interrupted goes on where it stopped. A file is seen under its name only after its digest
     has matched the registry's. When one model of several fails the others are fetched all the same; the exit code is
-    that of the first failure.
+    that of the first failure. With --locked and no NAME, all models of modelzoo.lock are fetched.
     """
     from modelzoo.registry import info, load_registries
 
     settings = current(ctx)
     report = settings.reporter
+    if (lockfile is not None or locked) and trust_first_use:
+        raise UsageError("What is locked has its digest already: --locked or --trust-first-use.")
+    held = _locked(lockfile) if locked or lockfile is not None else None
+    if not names and not held:
+        raise click.MissingParameter(ctx=ctx, param_hint="'NAME...'", param_type="argument")
     registries = load_registries(settings.registries)
-    cards = [info(name, registries=registries) for name in dict.fromkeys(names)]
+    cards = [info(name, registries=registries) for name in dict.fromkeys(names or held or ())]
+    if held is not None:
+        from modelzoo.registry.lockfile import locked_card
+
+        cards = [locked_card(card, held) for card in cards]  # all are checked before the first is fetched
     documents: list[dict[str, Any]] = []
     failures: list[ModelzooError] = []
     for card in cards:
@@ -52,6 +71,12 @@ def fetch(ctx: click.Context, names: tuple[str, ...], dry_run: bool, trust_first
     report.data(documents)
     if failures:
         ctx.exit(failures[0].exit_code)
+
+
+def _locked(path: Path | None) -> dict[str, Any]:
+    from modelzoo.registry.lockfile import LOCK_NAME, read_lock
+
+    return dict(read_lock(path or Path(LOCK_NAME)))
 
 
 def _fetch(card: Card, settings: Settings, trust_first_use: bool) -> dict[str, Any]:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from modelzoo.errors import CheckpointError, UsageError
+from modelzoo.errors import CheckpointError, ConversionError, UsageError
 
 if TYPE_CHECKING:
     from modelzoo.checkpoints import Checkpoint
 
-__all__ = ["new_card"]
+__all__ = ["card_name", "new_card"]
 
 _ORDER = ("build", "inputs", "outputs", "labels", "taps", "notes")
 
@@ -48,13 +48,17 @@ def new_card(path: Path, *, url: str | None = None, task: str | None = None, lic
         "licence": licence or "unknown",
     }
     card["files"] = [_file(file, name, role, _address(url, path, file, name)) for file, name, role in files]
+    facts["inputs"] = [one for one in facts.get("inputs", ()) if one["shape"] is not None]
     card.update({key: facts[key] for key in _ORDER if facts.get(key)})
     return card
 
 
+_ENDING = re.compile(r"(\.weights)?\.(index|meta|h5|keras|onnx|pb|pbtxt|prototxt|caffemodel|npy|npz|safetensors)$")
+
+
 def _title(path: Path) -> str:
     """The file's name without its ending, or its folder's where that says nothing."""
-    name = re.sub(r"\.(index|meta|h5|keras|onnx|pb|pbtxt|prototxt|caffemodel|npy|npz|safetensors|weights)$", "", path.name)
+    name = _ENDING.sub("", path.name)
     if name in ("deploy", "model", "saved_model", "frozen_inference_graph", "variables"):
         name = f"{path.absolute().parent.name} {name}".strip()
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]", "?", name) or "model"
@@ -67,6 +71,11 @@ def _counted(kinds: Iterable[str]) -> str:
     counts = Counter(kinds)
     shown = ", ".join(f"{kind} {count}" for kind, count in counts.most_common(8))
     return f"{counts.total()} layers: {shown}{', ...' if len(counts) > 8 else ''}."
+
+
+def card_name(card: Mapping[str, Any]) -> str:
+    """A name that a card may have, made of its title."""
+    return re.sub(r"[^a-z0-9._-]+", "-", str(card["title"]).lower()).strip("._-") or "model"
 
 
 def _is_classifier(facts: Mapping[str, Any]) -> bool:
@@ -168,8 +177,13 @@ def _onnx(path: Path) -> tuple[dict[str, Any], _Files]:
 
 
 _TAPPED = frozenset(
-    "Conv ConvTranspose Gemm MatMul MaxPool AveragePool GlobalAveragePool GlobalMaxPool Concat Add Sum LSTM GRU RNN".split()
+    {
+        *("Conv", "ConvTranspose", "Gemm", "MatMul", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool"),
+        *("Concat", "Add", "Sum", "LSTM", "GRU", "RNN"),
+    }
 )
+"""Operators whose values are worth looking at."""
+
 _MOST_TAPS = 400
 
 
@@ -198,7 +212,12 @@ def _caffe(path: Path) -> tuple[dict[str, Any], _Files]:
     weights, text = _caffe_pair(path)
     source = text or weights
     assert source is not None
-    network = read_network(source, weights)
+    try:
+        network = read_network(source, weights)
+    except ConversionError:
+        if text is not None or weights is None:
+            raise
+        return _checkpoint(weights)  # its arrays can be read all the same
     left: dict[str, Any] = {}  # what Caffe's Net gives back: blobs that no later layer reads
     for layer in network.layers:
         for bottom in layer.bottoms:
@@ -212,9 +231,7 @@ def _caffe(path: Path) -> tuple[dict[str, Any], _Files]:
         "framework": "caffe",
         "format": "caffemodel",
         "build": {"converter": "caffe"},
-        "inputs": [
-            _input(blob, [None, *list(shape)[1:]], "float32", channels_first=True) for blob, shape in network.inputs
-        ],
+        "inputs": [_input(blob, [None, *shape[1:]], "float32", channels_first=True) for blob, shape in network.inputs],
         "outputs": outputs,
         "taps": _taps(top for layer in network.layers for top in layer.tops if top not in left),
         "notes": [_counted(layer.type for layer in network.layers)],
@@ -233,8 +250,9 @@ def _width(layer: Any, layers: Sequence[Any]) -> int | None:
     source = below.get(layer.bottoms[0]) if layer.bottoms else None
     if source is None:
         return None
-    parameter = source.message.inner_product_param if source.type == "InnerProduct" else source.message.convolution_param
-    return int(parameter.num_output) or None
+    message = source.message
+    own = message.inner_product_param if source.type == "InnerProduct" else message.convolution_param
+    return int(own.num_output) or None
 
 
 def _caffe_pair(path: Path) -> tuple[Path | None, Path | None]:
@@ -311,7 +329,7 @@ def _checkpoint(path: Path) -> tuple[dict[str, Any], _Files]:
     from modelzoo.checkpoints import open_checkpoint
 
     with open_checkpoint(path) as checkpoint:
-        facts = {
+        facts: dict[str, Any] = {
             "framework": "keras" if checkpoint.format.startswith("keras") else "tensorflow",
             "format": {"tf-v1": "tf-checkpoint-v1", "tf-v2": "tf-checkpoint-v2"}.get(
                 checkpoint.format, checkpoint.format
@@ -323,9 +341,9 @@ def _checkpoint(path: Path) -> tuple[dict[str, Any], _Files]:
         elif checkpoint.format == "keras-h5":
             facts |= _keras_config(checkpoint)
         elif checkpoint.format == "caffemodel":
-            return _caffe(path)
+            facts |= {"framework": "caffe", "build": {"needs": ["network of a prototxt"]}}
         layers = list(dict.fromkeys(name.rpartition("/")[0] or name for name in checkpoint.entries))
-        shown = [layer for layer in layers[:20] if layer.isprintable()]
+        shown = [layer for layer in layers if layer.isprintable() and len(layer) <= 40][:3]
         more = ", ..." if len(layers) > len(shown) else ""
         facts["notes"] = [f"{len(checkpoint.entries)} arrays of {len(layers)} layers: {', '.join(shown)}{more}."]
         return facts, list(_parts(path, checkpoint))
@@ -412,7 +430,7 @@ def _input(name: str, shape: list[int | None] | None, dtype: str | None, *, chan
     """An input of the card, without the batch; pictures of a source with channels first become (H, W, C)."""
     one: dict[str, Any] = {"name": name}
     layout = None
-    inner = [] if shape is None else shape[1:]
+    inner = None if shape is None else shape[1:]  # None: not even the number of axes is known
     if shape is not None and len(shape) == 4:
         if channels_first and shape[1] in (1, 3):
             inner, layout = [shape[2], shape[3], shape[1]], "NCHW"
@@ -426,9 +444,7 @@ def _input(name: str, shape: list[int | None] | None, dtype: str | None, *, chan
     return one
 
 
-def _output(
-    name: str, shape: list[int | None] | None, *, softmax: bool, classes: int | None = None
-) -> dict[str, Any]:
+def _output(name: str, shape: list[int | None] | None, *, softmax: bool, classes: int | None = None) -> dict[str, Any]:
     one: dict[str, Any] = {"name": name, "kind": "probabilities" if softmax else "tensor"}
     if classes is None and softmax and shape is not None and len(shape) == 2:
         classes = shape[1]

@@ -1,19 +1,27 @@
-"""`modelzoo registry`: which registries are read, and whether a registry of one's own is right."""
+"""`modelzoo registry`: which registries are read, adding one, checking one, writing a card, writing a mirror."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
 
-from modelzoo.cli.output import table
+from modelzoo.cli.completion import MODEL
+from modelzoo.cli.output import human_size, table
 from modelzoo.cli.root import noun
 from modelzoo.cli.settings import current
+from modelzoo.errors import UsageError
+
+if TYPE_CHECKING:
+    from modelzoo.registry.mirror import Mirrored
 
 __all__ = ["registry"]
 
 
 @noun("registry")
 def registry() -> None:
-    """List the registries that are read, or validate one of your own."""
+    """List, add, check and mirror registries, and write a card for a file of your own."""
 
 
 @registry.command("list")
@@ -28,7 +36,13 @@ def list_(ctx: click.Context) -> None:
     report.data(
         {
             "registries": [
-                {"location": one.location, "kind": one.kind, "cards": len(one.summaries), "sha256": one.digest}
+                {
+                    "location": one.location,
+                    "kind": one.kind,
+                    "namespace": one.namespace,
+                    "cards": len(one.summaries),
+                    "sha256": one.digest,
+                }
                 for one in loaded.registries
             ],
             "hidden": [
@@ -39,9 +53,44 @@ def list_(ctx: click.Context) -> None:
     rows = []
     for one in loaded.registries:
         report.bare(one.location)
-        rows.append((one.kind, str(len(one.summaries)), one.location))
-    for line in table(("KIND", "CARDS", "LOCATION"), rows, right=(1,)):
+        rows.append((one.kind, str(len(one.summaries)), one.namespace or "-", one.location))
+    for line in table(("KIND", "CARDS", "NAMESPACE", "LOCATION"), rows, right=(1,)):
         report.say(line)
+
+
+@registry.command("add")
+@click.argument("location", metavar="FILE|DIR|URL")
+@click.option("--as", "namespace", metavar="NAMESPACE", help="Put NAMESPACE/ before each of its names.")
+@click.pass_context
+def add(ctx: click.Context, location: str, namespace: str | None) -> None:
+    """Read a registry in every command from now on, before those that were added earlier and the built-in one.
+
+    It is loaded and validated first; one behind a URL is fetched.
+    """
+    from modelzoo.registry import configured, load_registries
+
+    report = current(ctx).reporter
+    loaded = load_registries([location], environment=False, builtin=False)
+    cards = sum(len(one.summaries) for one in loaded.registries)  # parses and validates
+    one = configured.add(location, namespace)
+    report.data({"location": one.location, "namespace": one.namespace, "cards": cards})
+    report.bare(one.location)
+    report.say(f"{one.location}: added, {cards} {'card' if cards == 1 else 'cards'}")
+    load_registries(current(ctx).registries)  # says which cards hide others now
+
+
+@registry.command("remove")
+@click.argument("location", metavar="FILE|DIR|URL|NAMESPACE")
+@click.pass_context
+def remove(ctx: click.Context, location: str) -> None:
+    """Read an added registry no longer. Its file stays where it is, and so does what was fetched by its cards."""
+    from modelzoo.registry import configured
+
+    report = current(ctx).reporter
+    one = configured.remove(location)
+    report.data({"location": one.location, "namespace": one.namespace})
+    report.bare(one.location)
+    report.say(f"{one.location}: removed")
 
 
 @registry.command("validate")
@@ -76,3 +125,113 @@ def validate(ctx: click.Context, files: tuple[str, ...]) -> None:
     report.data(documents)
     if failed:
         ctx.exit(1)
+
+
+@registry.command("new-card")
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path))
+@click.option("--name", metavar="NAME", help="Name of the card; by default made of the file's.")
+@click.option("--url", metavar="URL", help="Where FILE will be found; by default where it lies now (file:).")
+@click.option("--task", metavar="NAME", help="What the model does: classification, detection, embedding, ...")
+@click.option("--licence", metavar="NAME", help="Licence of the weights, as an SPDX identifier.")
+@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it there.")
+@click.pass_context
+def new_card_(
+    ctx: click.Context,
+    file: Path,
+    name: str | None,
+    url: str | None,
+    task: str | None,
+    licence: str | None,
+    output: Path | None,
+) -> None:
+    """Write a registry of one card for FILE: a model's file, the folder of a SavedModel, or a TF checkpoint's prefix.
+
+    Sizes and digests are computed; network, inputs, outputs and layers are what the file itself tells. A prototxt and
+    a caffemodel find each other, and so do the files of a checkpoint. What only a person knows (preprocessing, labels,
+    accuracy, licence) is left for you to add: warnings say what is missing.
+    """
+    from modelzoo.cli.new_card import card_name, new_card
+    from modelzoo.networks import NETWORKS
+    from modelzoo.registry import check_entry, validate_card
+
+    report = current(ctx).reporter
+    card = new_card(file, url=url, task=task, licence=licence)
+    chosen = name or card_name(card)
+    validate_card(chosen, card, where="the new card")
+    document = {"schema_version": 1, "models": {chosen: card}}
+    text = _formatted(document)
+    if output is None:
+        report.data(document)
+        report.say(text)
+        report.bare(text)
+    else:
+        _write_new(output, text + "\n")
+        report.data({"name": chosen, "path": str(output)})
+        report.bare(str(output))
+        report.say(f"{output}: one card, {click.style(chosen, bold=True)}")
+    for problem in check_entry(chosen, card, networks=NETWORKS):
+        report.warn(f"{problem.text} ({problem.rule})")
+
+
+def _formatted(document: object) -> str:
+    import json
+
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def _write_new(path: Path, text: str) -> None:
+    from modelzoo.errors import DiskError
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise UsageError(
+            "There is a file of that name.", received=str(path), hint="choose another -o, or copy the card into it"
+        ) from None
+    except OSError as error:
+        raise DiskError(f"The card cannot be written: {error.strerror}.", received=str(path)) from error
+
+
+@registry.command("mirror")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.argument("names", metavar="[NAME...]", nargs=-1, type=MODEL)
+@click.option("--trust-first-use", is_flag=True, help="Mirror files without a strong digest too, and pin them there.")
+@click.pass_context
+def mirror(ctx: click.Context, folder: Path, names: tuple[str, ...], trust_first_use: bool) -> None:
+    """Write the files of each model NAME (by default of all pinned ones) into DIR, for any web server to serve.
+
+    DIR holds the files by their digests, and a registry.json with the cards. `--mirror URL` then fetches from there
+    first; what comes is verified by the user's own registry all the same. Running it again adds and repairs.
+    """
+    from modelzoo.registry import info, load_registries
+    from modelzoo.registry.mirror import write_mirror
+
+    settings = current(ctx)
+    report = settings.reporter
+    registries = load_registries(settings.registries)
+    chosen = names or [name for name, summary, _ in registries if summary.trust == "pinned"]
+    cards = [info(name, registries=registries) for name in dict.fromkeys(chosen)]
+
+    def tell(one: Mirrored) -> None:
+        if one.error is not None:
+            if not report.json:
+                report.error(one.error)
+            return
+        report.bare(one.name)
+        new = f"{one.fetched} new" if one.fetched else "were there"
+        report.say(f"{click.style(one.name, bold=True)}  {human_size(one.size)}, {len(one.files)} files, {new}")
+
+    done = write_mirror(folder, cards, trust_first_use=trust_first_use, report=tell)
+    report.data(
+        [
+            {"name": one.name, "files": list(one.files), "fetched": one.fetched, "size": one.size}
+            if one.error is None
+            else {"name": one.name, **one.error.as_dict()}
+            for one in done
+        ]
+    )
+    failed = [one.error for one in done if one.error is not None]
+    if failed:
+        ctx.exit(failed[0].exit_code)
+    report.note(f"serve {folder}, then: modelzoo --mirror URL fetch {cards[0].name if cards else 'NAME'}")

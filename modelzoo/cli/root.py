@@ -35,11 +35,12 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     },
     "Files": {
         "fetch": ("modelzoo.cli.fetch:fetch", "Download and verify the files of models."),
+        "lock": ("modelzoo.cli.lock:lock", "Write modelzoo.lock: the digests of what a project uses."),
         "verify": ("modelzoo.cli.verify:verify", "Hash the cached files again and compare."),
         "cache": ("modelzoo.cli.cache:cache", "List, find, remove or prune cached files."),
     },
     "Set up": {
-        "registry": ("modelzoo.cli.registry:registry", "List or validate registries."),
+        "registry": ("modelzoo.cli.registry:registry", "List, add, check or mirror registries; write a card."),
         "doctor": ("modelzoo.cli.doctor:doctor", "Report versions, cache, registries, proxies, extras."),
         "completion": ("modelzoo.cli.completion:completion", "Print the completion script of a shell."),
     },

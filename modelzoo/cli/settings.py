@@ -25,6 +25,7 @@ class Settings:
         registries: files, folders or URLs that go before the built-in registry, first one first.
         offline: never open a connection.
         cache: the folder of the cache, None for the usual one.
+        mirror: URL of a mirror that is asked before the URLs of a card.
     """
 
     json: bool = False
@@ -32,6 +33,7 @@ class Settings:
     registries: tuple[str, ...] = ()
     offline: bool = False
     cache: str | None = None
+    mirror: str | None = None
 
     @property
     def reporter(self) -> Reporter:
@@ -76,17 +78,20 @@ def global_options() -> list[click.Option]:
         ),
         option("--offline", field="offline", is_flag=True, help="Open no connection. Also: MODELZOO_OFFLINE=1."),
         option("--cache", field="cache", metavar="DIR", help="Where files are kept. Also: MODELZOO_CACHE."),
+        option("--mirror", field="mirror", metavar="URL", help="Fetch from there first. Also: MODELZOO_MIRROR."),
     ]
 
 
 @contextmanager
 def apply_environment(settings: Settings) -> Iterator[None]:
-    """Say `--offline` and `--cache` to the library, and to processes it starts, the way a user would: by variables."""
+    """Say global options to the library, and to processes it starts, the way a user would: by variables."""
     wanted = {}
     if settings.offline:
         wanted["MODELZOO_OFFLINE"] = "1"
     if settings.cache:
         wanted["MODELZOO_CACHE"] = os.path.abspath(os.path.expanduser(settings.cache))  # noqa: PTH100, PTH111
+    if settings.mirror:
+        wanted["MODELZOO_MIRROR"] = settings.mirror
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)
     try:

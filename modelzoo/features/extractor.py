@@ -54,6 +54,8 @@ class FeatureExtractor:
             raise UsageError("No tap was asked for.", received=repr(features), hint="features=['...'] or 'all'")
         chosen = {name: tensors[name] for name in names}
         self.taps: dict[str, TapInfo] = describe_taps(chosen)
+        if hasattr(model, "select_taps"):  # one layer gives all taps: ask it for these alone
+            chosen = model.select_taps(names)
         self.pooling = pooling
         if pooling is not None:
             layer = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D

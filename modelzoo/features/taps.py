@@ -68,6 +68,9 @@ def _stride(tensor: Any, memory: dict[int, Fraction | None]) -> Fraction | None:
         known = [step for step in steps if step is not None]
         if not parents:
             memory[id(current)] = Fraction(1)
+        elif hasattr(history.operation, "output_stride"):  # a whole graph in one layer
+            own = history.operation.output_stride(history.node_index, history.tensor_index)
+            memory[id(current)] = max(known) * own if known and own is not None else None
         elif len(current.shape) != 4 or not known or "Global" in type(history.operation).__name__:
             memory[id(current)] = None
         else:
@@ -96,7 +99,8 @@ def choose_taps(
     """
     if isinstance(wanted, str):
         wanted = list(end_points) if wanted == "all" else [wanted]
-    names = list(dict.fromkeys(wanted))  # asked for twice is given once
+    # TensorFlow also writes `conv/Relu:0` for `conv/Relu`. Asked for twice is given once.
+    names = list(dict.fromkeys(name if name in known else name.removesuffix(":0") for name in wanted))
     for name in names:
         if name not in known:
             error = UnknownTapError(name, known, what=f"{owner} has no tap {name!r}.")

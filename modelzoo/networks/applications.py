@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import keras
     import numpy as np
 
-__all__ = ["APPLICATIONS", "Application", "build_application", "check_application"]
+__all__ = ["APPLICATIONS", "Application", "application_taps", "build_application", "check_application"]
 
 
 class Application(NamedTuple):
@@ -141,7 +141,7 @@ def build_application(
     if name is not None:
         model.name = name
     # Plain attributes: Keras would wrap and track dictionaries that it sees.
-    taps = _taps(model, APPLICATIONS[application].stages)
+    taps = application_taps(model, application)
     object.__setattr__(model, "taps", taps)
     object.__setattr__(model, "source_names", {name: name for name in taps})
     return model
@@ -230,11 +230,16 @@ def _call(application: str, shape: Sequence[int | None], options: Mapping[str, A
     return model
 
 
-def _taps(model: keras.Model, stages: str) -> dict[str, Tap]:
-    """The output of every layer; end points are the last of each stage, the last map and the model's output."""
+def application_taps(model: keras.Model, application: str) -> dict[str, Tap]:
+    """The taps of a model that `build_application` made, saved and loaded since or not.
+
+    Returns:
+        {layer name: Tap}, the output of every layer; end points are the last of each of the paper's stages, the last
+        map and the model's output.
+    """
     import keras
 
-    pattern = re.compile(stages)
+    pattern = re.compile(APPLICATIONS[application].stages)
     last: dict[str, str] = {}  # stage -> layer
     taps: dict[str, Tap] = {}
     makers: dict[int, str] = {}

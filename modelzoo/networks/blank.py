@@ -6,6 +6,7 @@ keras.applications' builders take no arrays, and their initialisers draw numbers
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ __all__ = ["blank_weights", "fresh_names"]
 
 _DRAWING = ("RandomNormal", "TruncatedNormal", "RandomUniform", "VarianceScaling", "Orthogonal")
 """The classes of keras.initializers that define `__call__`; all others that draw are their subclasses."""
+
+_ALIGNMENT = 64  # as TensorFlow's kernels need it
 
 _lock = threading.Lock()
 _stock: dict[type, Callable[..., Any]] = {}
@@ -64,15 +67,30 @@ def _blank_or(draw: Callable[..., Any]) -> Callable[..., Any]:
             return draw(self, shape, dtype, **options)
         import keras
 
-        from converters.keras.tensors import untouched_zeros
-
         key = (tuple(shape), dtype or keras.config.floatx())
         if key not in zeros:
-            zeros[key] = untouched_zeros(*key)
+            zeros[key] = _zeros(*key)
         return zeros[key]
 
     call.__doc__ = draw.__doc__
     return call
+
+
+def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
+    """A tensor of zeros over pages that the system provides when they are first written.
+
+    A variable that starts with it and is assigned other values lets go of it, and has cost neither memory nor time.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    wanted = np.dtype(tf.as_dtype(dtype).as_numpy_dtype)
+    if wanted.kind not in "fiu":  # not known to DLPack as NumPy speaks it
+        return tf.zeros(shape, dtype)
+    size = math.prod(shape) * wanted.itemsize
+    memory = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return tf.experimental.dlpack.from_dlpack(memory[start : start + size].view(wanted).reshape(shape).__dlpack__())
 
 
 @contextmanager

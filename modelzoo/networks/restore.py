@@ -299,10 +299,10 @@ class _Plan:
 
 def assign(variable: keras.Variable, array: np.ndarray) -> None:
     """Give a variable a copy of an array of its shape."""
-    from converters.keras.tensors import owned_tensor
+    from modelzoo.networks.weights import FromArray
 
     value: Any = variable.value
-    value.assign(owned_tensor(array, value.dtype), read_value=False)
+    value.assign(FromArray(array)(variable.shape, value.dtype), read_value=False)
 
 
 def _can_hold(wanted: str, found: str) -> bool:

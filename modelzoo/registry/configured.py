@@ -139,9 +139,7 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _write(registries: list[Configured]) -> None:
-    rows = [
-        {"location": one.location, **({"namespace": one.namespace} if one.namespace else {})} for one in registries
-    ]
+    rows = [{"location": one.location, **({"namespace": one.namespace} if one.namespace else {})} for one in registries]
     data = (json.dumps({"registries": rows}, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
     final = _path()
     partial = f"{final}.{os.getpid()}.part"

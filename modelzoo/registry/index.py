@@ -70,7 +70,8 @@ def read_or_build(registry: Registry) -> dict[str, Summary]:
     """
     from modelzoo.registry import cache
 
-    name = f"index/{registry.digest}.{registry.namespace or ''}.{INDEX_FORMAT}.json"
+    within = f".{registry.namespace}" if registry.namespace else ""
+    name = f"index/{registry.digest}{within}.{INDEX_FORMAT}.json"
     found = _decode(cache.read(name))
     if found is None:
         found = _build(registry)

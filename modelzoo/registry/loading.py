@@ -2,7 +2,8 @@
 
 A registry is a JSON file `{"schema_version": 1, "models": {name: card}}`. Order of precedence: the `registries`
 argument (first one first), then the environment variable `MODELZOO_REGISTRY`, then those that were added for good
-(`modelzoo.registry.configured`), then the registry that ships with modelzoo. A card that hides one of a later registry is legal and reported (`Registries.hidden`, and a warning).
+(`modelzoo.registry.configured`), then the registry that ships with modelzoo. A card that hides one of a later registry
+is legal and reported (`Registries.hidden`, and a warning).
 
 Parsing is put off as long as possible: `list` is served by `modelzoo.registry.index` without it.
 """

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from modelzoo.errors import ArchiveError, DigestError, SizeError
+from modelzoo.errors import ArchiveError, CacheError, DigestError, SizeError
 from modelzoo.store import disk, tar
 from modelzoo.store import zip as zipped
 from modelzoo.store.digests import Hasher
@@ -47,6 +47,7 @@ def extract(archive: Path, members: Sequence[Member], targets: Sequence[Path], p
         ArchiveError: damaged, hostile, or a member is missing.
         DigestError, SizeError: a member differs from what the registry says of it.
         DiskError: it cannot be written.
+        CacheError: the archive is gone.
     """
     wanted = {_plain(member.path): index for index, member in enumerate(members)}
     hashers: list[Hasher | None] = [None] * len(members)
@@ -60,6 +61,12 @@ def extract(archive: Path, members: Sequence[Member], targets: Sequence[Path], p
                     raise ArchiveError(f"The wanted member {name!r} is a folder.")
                 if index is not None:
                     hashers[index] = _write(content, entry, members[index], targets[index])
+        except FileNotFoundError as error:
+            raise CacheError(
+                f"The archive {archive.name} is gone; was the cache deleted meanwhile?",
+                received=archive,
+                hint="run it again",
+            ) from error
         except _UNPACKERS as error:
             raise ArchiveError(f"The archive {archive.name} is damaged: {error}.") from error
         missing = [member.path for member, hasher in zip(members, hashers, strict=True) if hasher is None]

@@ -202,7 +202,7 @@ class Assembly:
             if posix.clone(held.path, target):
                 posix.make_read_only(target)
                 return
-            if held.ours:
+            if held.ours and held.path.lstat().st_nlink == 1:  # else the same bytes are in this folder already
                 try:
                     os.link(held.path, target)
                     posix.make_read_only(target)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from modelzoo.store.retries import Stopped
 
+_POLL = 0.2  # seconds: not every system interrupts a wait without a bound for Ctrl-C
 _Result = TypeVar("_Result")
 
 
@@ -29,8 +30,11 @@ def run_all(tasks: Sequence[Callable[[], _Result]], workers: int, stop: threadin
     with ThreadPoolExecutor(min(workers, len(tasks)), thread_name_prefix="modelzoo-fetch") as pool:
         futures = [pool.submit(task) for task in tasks]
         try:
-            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-            if any(future.exception() is not None for future in done):
+            failed, left = False, set(futures)
+            while left and not failed:
+                done, left = wait(left, timeout=_POLL, return_when=FIRST_EXCEPTION)
+                failed = any(future.exception() is not None for future in done)
+            if failed:
                 stop.set()
         except BaseException:  # Ctrl-C arrives here
             stop.set()
@@ -40,8 +44,7 @@ def run_all(tasks: Sequence[Callable[[], _Result]], workers: int, stop: threadin
                 if stop.is_set():
                     future.cancel()
     failures = [future.exception() for future in futures if not future.cancelled()]
-    failed = [error for error in failures if error is not None]
-    for error in failed:
-        if not isinstance(error, Stopped):
+    for error in failures:
+        if error is not None and not isinstance(error, Stopped):
             raise error
     return [future.result() for future in futures]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from modelzoo.store.transport import Transport
     from modelzoo.store.upkeep import Entry, Removal, Verdict
 
-_TRIES = 3
+_TRIES = 5
 _log = logging.getLogger("modelzoo")
 
 

@@ -80,6 +80,11 @@ def test_a_layer_can_be_trained_on(googlenet):
     assert all(gradient is not None for gradient in gradients)
 
 
+def signature(array: np.ndarray) -> tuple[int, float]:
+    """Tells arrays apart whatever the order of their axes: MATLAB trained MTCNN with height and width swapped."""
+    return array.size, round(float(np.abs(array.astype(np.float64)).sum()), 2)
+
+
 @pytest.mark.parametrize("net", ["det1", "det2", "det3"])
 def test_mtcnn_has_the_weights_of_its_npy_file(net):
     function = mz.convert(
@@ -89,12 +94,18 @@ def test_mtcnn_has_the_weights_of_its_npy_file(net):
         theirs = {name: np.asarray(arrays[name]) for name in arrays}
     ours = [np.asarray(weight) for weight in function.weights]
     assert sum(array.size for array in theirs.values()) == sum(array.size for array in ours)
-
-    # MATLAB trained them: in the npy files height and width are swapped back.
-    def signature(array: np.ndarray) -> tuple[int, float]:
-        return array.size, round(float(np.abs(array.astype(np.float64)).sum()), 3)
-
     assert sorted(map(signature, ours)) == sorted(map(signature, theirs.values()))
+
+
+def test_mtcnn_has_the_weights_of_its_tensorflow_graph():
+    graph = mz.convert(MODELS / "mtcnn_pb" / "mtcnn.pb", to="function")
+    theirs = {signature(np.asarray(variable)) for variable in graph.variables}
+    for net in ("det1", "det2", "det3"):
+        files = (MODELS / "mtcnn_caffe" / f"{net}.prototxt", MODELS / "mtcnn_caffe" / f"{net}.caffemodel")
+        missing = {
+            w.path for w in mz.convert(*files).weights if signature(np.asarray(w)) not in theirs and w.shape[0] > 16
+        }
+        assert missing == set()
 
 
 def test_ultraface_is_its_onnx_file():
@@ -108,7 +119,7 @@ def test_ultraface_is_its_onnx_file():
         np.testing.assert_allclose(a.reshape(b.shape), b, rtol=1e-3, atol=1e-4 * np.abs(b).max(), err_msg=name)
 
 
-def test_samplenet_is_its_onnx_file():
+def test_samplenet_is_its_onnx_file_and_its_tensorflow_graph():
     folder = MODELS / "samplenet"
     caffe = mz.convert(folder / "SampLeNet.prototxt", folder / "SampLeNet.caffemodel", to="function")
     onnx = mz.convert(folder / "samplenet.onnx", to="function")
@@ -116,6 +127,9 @@ def test_samplenet_is_its_onnx_file():
     # The ONNX file takes red first.
     a, b = np.asarray(caffe({"data": x})["fc3"]), np.asarray(onnx({"data": x[:, ::-1]})["fc3"])
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
+    graph = mz.convert(folder / "samplenet.pb", to="function")
+    (c,) = graph({"data": x[:, ::-1]}).values()
+    np.testing.assert_allclose(np.asarray(c), b, rtol=1e-4, atol=1e-5 * np.abs(b).max())
 
 
 @pytest.mark.parametrize(

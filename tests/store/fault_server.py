@@ -199,8 +199,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(body, fault)
 
     def _head(self, status: int, headers: Mapping[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {**headers, "Connection": "close"}.items():
+        self.send_response_only(status)
+        for name, value in {"Date": self.date_time_string(), **headers, "Connection": "close"}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def test_an_expired_certificate_is_refused_though_its_authority_is_known(tmp_pat
     certificate, context = certificates.make(tmp_path / "old", expired=True)
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with fault_server(tls=context) as old:
-        with pytest.raises(NetworkError, match="certificate is not accepted: .*expired") as caught:
+        with pytest.raises(NetworkError, match=r"certificate is not accepted: .*expired") as caught:
             store.fetch("net", [pinned(DATA, old.serve("/f", DATA))])
         assert "check the clock" in caught.value.hint and len(caught.value.attempts) == 1
         assert not old.seen and visible(store.root) == []
@@ -110,7 +111,7 @@ def test_a_proxy_that_refuses_a_tunnel_is_named(secure, certificate, server, sto
 def test_headers_for_a_host_are_not_sent_without_encryption(secure, certificate, server, store, monkeypatch):
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     hosts = [one.url.partition("//")[2] for one in (secure, server)]
-    monkeypatch.setenv("MODELZOO_AUTH", "{%s}" % ", ".join(f'"{host}": "Bearer abc"' for host in hosts))
+    monkeypatch.setenv("MODELZOO_AUTH", json.dumps(dict.fromkeys(hosts, "Bearer abc")))
     plain = server.serve("/f", DATA)
     store.fetch("net", [pinned(DATA, secure.serve("/f", DATA, [Fault(status=302, headers={"Location": plain})]))])
     assert secure.seen[0].headers["authorization"] == "Bearer abc"
