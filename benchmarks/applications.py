@@ -37,12 +37,12 @@ before = held()
 watcher = threading.Thread(target=watch)
 if {memory}:
     watcher.start()
-start = time.perf_counter()
+start, busy = time.perf_counter(), time.process_time()
 model = {load}
-total = time.perf_counter() - start
+total, cpu = time.perf_counter() - start, time.process_time() - busy
 stop.set()
 weights = sum(int(np.prod(w.shape)) * 4 for w in model.weights)
-print(json.dumps(dict(total=total, memory=max(peak[0], held()) - before, weights=weights)))
+print(json.dumps(dict(total=total, cpu=cpu, memory=max(peak[0], held()) - before, weights=weights)))
 """
 OURS = "import modelzoo as mz, modelzoo.pretrained, modelzoo.networks.applications as a, modelzoo.checkpoints as c"
 
@@ -58,13 +58,15 @@ def main() -> None:
     parser.add_argument("names", nargs="*", default=["ResNet50", "VGG16", "MobileNetV2"])
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    print("| model | weights, MB | Keras, s | ours, s | ours / Keras | peak memory / weights: Keras | ours |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("| model | weights, MB | Keras, s | ours, s | ours / Keras | CPU: Keras, s | ours, s | ", end="")
+    print("peak memory / weights: Keras | ours |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     with tempfile.TemporaryDirectory() as temporary:
         for name in arguments.names:
             path = str(Path(temporary) / f"{name}.h5")
             run(f"import keras\nkeras.applications.{name}(weights=None).save({path!r})\nprint('{{}}')")
             times: dict[str, list[float]] = {"ours": [], "keras": []}
+            busy: dict[str, list[float]] = {"ours": [], "keras": []}
             memory: dict[str, float] = {}
             for number in range(arguments.runs + 1):
                 for kind, (prepare, load) in codes(name, path).items():
@@ -73,9 +75,11 @@ def main() -> None:
                         memory[kind] = row["memory"] / row["weights"]
                     else:
                         times[kind].append(row["total"])
+                        busy[kind].append(row["cpu"])
             ours, keras = statistics.median(times["ours"]), statistics.median(times["keras"])
             print(
                 f"| {name} | {row['weights'] / 1e6:.1f} | {keras:.2f} | {ours:.2f} | {ours / keras:.2f} | "
+                f"{statistics.median(busy['keras']):.2f} | {statistics.median(busy['ours']):.2f} | "
                 f"{memory['keras']:.2f} | {memory['ours']:.2f} |",
                 flush=True,
             )

@@ -223,7 +223,9 @@ class _Verification:
     def of_keras(self, made: Any) -> Any:
         import keras
         import numpy as np
+        import tensorflow as tf
 
+        from converters.function.values import as_numpy
         from converters.keras.held import channels_last
 
         produced = [item for node in self.proto.graph.node for item in node.output]
@@ -240,7 +242,7 @@ class _Verification:
                 fed[key] = np.transpose(value, channels_last(value.ndim)) if last else value
             computed = {}
             for key, value in probe(fed, training=False).items():
-                array = np.asarray(value)
+                array = as_numpy(tf.convert_to_tensor(value))
                 if made.layouts.get(key) == "channels_last":
                     array = np.moveaxis(array, -1, 1)
                 computed[key] = array

@@ -7,6 +7,7 @@ relative to the largest magnitude of the reference tensor (max |result - referen
 from __future__ import annotations
 
 import html
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx import numpy_helper
 
 from modelzoo.errors import ConversionError, ParityError, UsageError
 
@@ -112,7 +114,9 @@ class ParityReport:
 
 
 def sample_inputs(model: onnx.ModelProto, shapes: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
-    """Random inputs for a model: floats are normal, integers 0 or 1; dynamic sizes become 2 (batch) or 64.
+    """Random inputs for a model: floats are normal; dynamic sizes become 2 (batch) or 64.
+
+    Integers that choose from a table (Gather, OneHot) are below its length, others are 0 or 1.
 
     Args:
         model: the source.
@@ -140,10 +144,44 @@ def sample_inputs(model: onnx.ModelProto, shapes: Mapping[str, Any] | None = Non
         if dtype.kind == "O":
             made[item.name] = np.full(sizes, "a", object)
         elif dtype.kind in "iub":
-            made[item.name] = generator.integers(0, 2, sizes).astype(dtype)
+            below = 2 if dtype.kind == "b" else min(_choices(model, item.name), np.iinfo(dtype).max)
+            made[item.name] = generator.integers(0, below, sizes).astype(dtype)
         else:
             made[item.name] = generator.standard_normal(sizes).astype(dtype)
     return made
+
+
+def _choices(model: onnx.ModelProto, name: str) -> int:
+    """How many entries the smallest table has from which the integers of an input choose; 2 where there is none.
+
+    A table is what Gather takes from, the depth of OneHot, or the row of numbers that a one-hot code is compared with.
+    """
+    lengths = {item.name: item.dims[0] for item in model.graph.initializer if item.dims}
+    depths = {i.name: int(numpy_helper.to_array(i).ravel()[0]) for i in model.graph.initializer if _is_number(i)}
+    for node in model.graph.node:
+        if node.op_type == "Constant" and node.attribute[0].name == "value":
+            tensor = node.attribute[0].t
+            lengths.update({node.output[0]: tensor.dims[0]} if tensor.dims else {})
+            if _is_number(tensor):
+                depths[node.output[0]] = int(numpy_helper.to_array(tensor).ravel()[0])
+    same, found = {name}, []
+    for node in model.graph.node:
+        if node.op_type in ("Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"):
+            same.update(node.output if node.input[0] in same else ())
+        elif node.op_type == "Gather" and node.input[1] in same:
+            axis = sum(attribute.i for attribute in node.attribute if attribute.name == "axis")
+            found += [lengths[node.input[0]]] if axis == 0 and node.input[0] in lengths else []
+        elif node.op_type == "OneHot" and node.input[0] in same and node.input[1] in depths:
+            found.append(depths[node.input[1]])
+        elif node.op_type == "Equal" and node.input[0] in same:
+            compared = [item for item in model.graph.initializer if item.name == node.input[1]]
+            found += [int(numpy_helper.to_array(item).max()) + 1 for item in compared if math.prod(item.dims) > 1]
+    return max(1, min(found, default=2))
+
+
+def _is_number(tensor: onnx.TensorProto) -> bool:
+    integer = tensor.data_type in (onnx.TensorProto.INT32, onnx.TensorProto.INT64)
+    return integer and list(tensor.dims) in ([], [1])
 
 
 def check_parity(
@@ -187,6 +225,7 @@ def check_parity(
 
 
 def tensor_errors(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
+    """(largest absolute error, the same relative to the largest magnitude of `wanted`); infinite for other shapes."""
     if wanted.shape != got.shape:
         return float("inf"), float("inf")
     if wanted.dtype.kind in "OUS":

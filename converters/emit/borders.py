@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from modelzoo.errors import ConversionError
 
-__all__ = ["Borders"]
+__all__ = ["Borders", "functional", "unique"]
+
+
+def functional(model: Any) -> Any:
+    """The model itself, or the functional model of a sequential one.
+
+    Raises:
+        ConversionError: the model is a class of its own, whose call only Python knows.
+    """
+    import keras
+
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None) or not hasattr(model, "operations"):
+        raise ConversionError(
+            "Only functional Keras models can be written to a file of another kind.",
+            received=f"{type(model).__name__} {getattr(model, 'name', '')!r}",
+            hint="build it from keras.Input with keras.Model(inputs, outputs)",
+        )
+    return model
 
 
 @dataclass(frozen=True)
@@ -28,20 +47,8 @@ class Borders:
 
     @classmethod
     def of(cls, model: Any) -> Borders:
-        """The borders of a functional or sequential model.
-
-        Raises:
-            ConversionError: the model is a class of its own, whose call only Python knows.
-        """
-        import keras
-
-        inputs, outputs = getattr(model, "inputs", None), getattr(model, "outputs", None)
-        if not isinstance(model, keras.Model) or not inputs or not outputs:
-            raise ConversionError(
-                "Only functional Keras models have inputs and outputs that can be written down.",
-                received=f"{type(model).__name__} {getattr(model, 'name', '')!r}",
-                hint="build it from keras.Input with keras.Model(inputs, outputs)",
-            )
+        """The borders of a functional model."""
+        inputs, outputs = model.inputs, model.outputs
         return cls(
             tuple(inputs),
             tuple(outputs),
@@ -60,22 +67,37 @@ class Borders:
 
 
 def _names(model: Any, attribute: str, structure: Any, tensors: Sequence[Any]) -> tuple[str, ...]:
+    import keras
+
     sources = getattr(model, attribute, None)
     own = getattr(model, "source_names", {})
-    if isinstance(structure, dict) and all(not isinstance(item, dict | list | tuple) for item in structure.values()):
-        # Keras flattens a dict in the order of its keys.
-        key_of = {id(tensor): key for key, tensor in structure.items()}
-        names = [key_of.get(id(tensor), str(tensor.name)) for tensor in tensors]
+    names = [own.get(layer, layer) for layer in (tensor._keras_history.operation.name for tensor in tensors)]
+    if isinstance(structure, dict):
+        # Keras has its own order for what is in a dict.
+        numbered = keras.tree.pack_sequence_as(structure, list(range(len(tensors))))
+        for number, path in _paths(numbered, ()):
+            names[number] = "_".join(path)
     elif sources and len(sources) == len(tensors):
         names = list(sources)
-    else:
-        layers = [tensor._keras_history.operation.name for tensor in tensors]
-        names = [own.get(layer, layer) for layer in layers]
-    unique: list[str] = []
-    for name in names:
-        number, wanted = 0, name
-        while name in unique:
+    return unique(names)
+
+
+def _paths(numbered: Any, path: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Each number in nested dicts and lists, and the keys that lead to it."""
+    if isinstance(numbered, int):
+        yield numbered, path
+        return
+    for key, item in numbered.items() if isinstance(numbered, dict) else enumerate(numbered):
+        yield from _paths(item, (*path, str(key)))
+
+
+def unique(names: Sequence[str], taken: Collection[str] = ()) -> tuple[str, ...]:
+    """The names, with a number behind those that are taken or come again."""
+    given: list[str] = []
+    for wanted in names:
+        name, number = wanted, 0
+        while name in given or name in taken:
             number += 1
             name = f"{wanted}_{number}"
-        unique.append(name)
-    return tuple(unique)
+        given.append(name)
+    return tuple(given)

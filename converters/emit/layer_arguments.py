@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from converters.emit.literals import Code, literal, quoted
+from converters.emit.literals import Arguments, Call, literal, quoted
 from modelzoo.errors import ConversionError
 
 __all__ = ["LayerArguments", "stock_class"]
@@ -91,13 +91,12 @@ class LayerArguments:
                 ) from error
         return known[key]
 
-    def source(self) -> str:
-        """The arguments as source, for a layer inside another."""
-        items = [(None if place < self.positional else key) for place, key in enumerate(self.shown)]
-        return ", ".join(
-            literal(self.config[name]) if key is None else f"{key}={literal(self.config[name])}"
-            for key, name in zip(items, self.shown, strict=True)
-        )
+    def arguments(self) -> Arguments:
+        """What must be written, for a layer inside another."""
+        return [
+            (None if place < self.positional else key, literal(self.config[key]))
+            for place, key in enumerate(self.shown)
+        ]
 
 
 def _config(kind: type, given: dict[str, Any]) -> dict[str, Any]:
@@ -155,7 +154,7 @@ def _written(value: Any, key: str) -> Any:
     if key == "dtype" and _dtype(value) is not None:
         return _dtype(value)
     if isinstance(value, dict) and "class_name" in value:
-        return Code(_object(value))
+        return _object(value)
     if isinstance(value, dict):
         return {name: _written(item, "") for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -163,7 +162,7 @@ def _written(value: Any, key: str) -> Any:
     return value
 
 
-def _object(config: dict[str, Any]) -> str:
+def _object(config: dict[str, Any]) -> Call:
     module, name, inner = config.get("module"), config["class_name"], config.get("config")
     home = _PUBLIC.get(str(module))
     kind = getattr(home, str(name), None)
@@ -172,12 +171,11 @@ def _object(config: dict[str, Any]) -> str:
             f"{name!r} is no object of Keras' own.", received=f"module {module!r}", hint='use to="savedmodel"'
         )
     if module == "keras.layers":
-        arguments = LayerArguments(stock_class(keras.saving.deserialize_keras_object(config)), inner).source()
-        named = f"name={quoted(inner['name'])}"
-        return f"layers.{name}({arguments}, {named})" if arguments else f"layers.{name}({named})"
+        made = LayerArguments(stock_class(keras.saving.deserialize_keras_object(config)), inner)
+        return Call.of(f"layers.{name}", [*made.arguments(), ("name", quoted(inner["name"]))])
     defaults = {
         key: parameter.default
         for key, parameter in inspect.signature(kind.__init__).parameters.items()  # type: ignore[misc]
     }
-    given = [f"{key}={literal(value)}" for key, value in inner.items() if key not in defaults or defaults[key] != value]
-    return f"{module}.{name}({', '.join(given)})"
+    given: Arguments = [(k, literal(v)) for k, v in inner.items() if k not in defaults or defaults[k] != v]
+    return Call.of(f"{module}.{name}", given)

@@ -11,7 +11,7 @@ import numpy as np
 
 from modelzoo.errors import ConversionError
 
-__all__ = ["LINE", "Code", "block", "call", "constant", "identifier", "literal", "quoted"]
+__all__ = ["LINE", "Arguments", "Call", "Code", "block", "call", "constant", "identifier", "literal", "quoted"]
 
 LINE = 100
 """The longest line of the written file, in characters."""
@@ -20,8 +20,25 @@ _LARGEST = 4096
 """Elements of an array that is written as numbers."""
 
 
+Arguments = list[tuple[str | None, str]]
+"""Keyword (None: positional) and source of each argument."""
+
+
 class Code(str):
-    """Source that is ready: the name of a variable, a call."""
+    """Source that is ready: the name of a variable."""
+
+
+class Call(Code):
+    """A call that can be opened where a line is too long for it."""
+
+    arguments: Arguments
+    function: str
+
+    @classmethod
+    def of(cls, function: str, arguments: Arguments) -> Call:
+        made = cls(f"{function}({', '.join(_shown(arguments))})")
+        made.function, made.arguments = function, arguments
+        return made
 
 
 def quoted(text: str) -> str:
@@ -51,7 +68,7 @@ def literal(value: Any) -> str:
         ConversionError: it has no literal form.
     """
     if isinstance(value, Code):
-        return str(value)
+        return value
     if isinstance(value, str):
         return quoted(value)
     if value is None or isinstance(value, bool | int) or value is Ellipsis:
@@ -113,7 +130,7 @@ def _shortest(array: np.ndarray) -> Any:
     return number
 
 
-def call(function: str, arguments: list[tuple[str | None, str]], indent: int, *, lead: str = "", tail: str = "") -> str:
+def call(function: str, arguments: Arguments, indent: int, *, lead: str = "", tail: str = "") -> str:
     """`lead + function(arguments) + tail` on one line, or, where it is too long, with its arguments on their own.
 
     Args:
@@ -123,8 +140,7 @@ def call(function: str, arguments: list[tuple[str | None, str]], indent: int, *,
         lead: in front of the call, `x = `.
         tail: behind it, `(x)`.
     """
-    shown = [source if keyword is None else f"{keyword}={source}" for keyword, source in arguments]
-    inner = ", ".join(shown)
+    inner = ", ".join(_shown(arguments))
     line = f"{lead}{function}({inner}){tail}"
     if indent + len(line) <= LINE:
         return line
@@ -132,18 +148,26 @@ def call(function: str, arguments: list[tuple[str | None, str]], indent: int, *,
     # Where only the tail is too long, formatters would open it and not the call.
     if len(deep) + len(inner) <= LINE and indent + len(line) - len(tail) + 1 > LINE:
         return f"{lead}{function}(\n{deep}{inner}\n{' ' * indent}){tail}"
-    opened = [_opened(item, len(deep)) for item in shown]
+    opened = [_opened(keyword, source, len(deep)) for keyword, source in arguments]
     return f"{lead}{function}(\n{deep}" + f",\n{deep}".join(opened) + f",\n{' ' * indent}){tail}"
 
 
-def _opened(argument: str, indent: int) -> str:
-    """A tuple of names that is too long for a line, one name a line."""
-    start = "names=("
-    if indent + len(argument) + 1 <= LINE or not argument.startswith(start):
-        return argument
+def _shown(arguments: Arguments) -> list[str]:
+    return [source if keyword is None else f"{keyword}={source}" for keyword, source in arguments]
+
+
+def _opened(keyword: str | None, source: str, indent: int) -> str:
+    """An argument that is too long for a line: a call, or a tuple of names, with one item a line."""
+    (shown,) = _shown([(keyword, source)])
+    if indent + len(shown) + 1 <= LINE:
+        return shown
+    lead = "" if keyword is None else f"{keyword}="
+    if isinstance(source, Call):
+        return call(source.function, source.arguments, indent, lead=lead)
     # A name that holds a comma itself is not split.
-    items = argument[len(start) : -1].split(", ")
-    return block(start, items, ")", indent) if all(re.fullmatch(r'"[^"]*"', item) for item in items) else argument
+    items = source[1:-1].split(", ") if keyword == "names" else []
+    split = items and all(re.fullmatch(r'"[^"]*"', item) for item in items)
+    return block(f"{lead}(", items, ")", indent) if split else shown
 
 
 def block(opening: str, items: list[str], closing: str, indent: int) -> str:

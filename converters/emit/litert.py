@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.emit.borders import Borders
+from converters.emit.borders import Borders, functional, unique
 from converters.emit.publishing import publish
 from modelzoo.errors import ConversionError
 
@@ -34,8 +35,9 @@ def write_litert(model: keras.Model, out: Path) -> Path:
     """
     import tensorflow as tf
 
+    model = functional(model)
     borders = Borders.of(model)
-    names = [tensor._keras_history.operation.name for tensor in borders.inputs]
+    names = unique([_legal(tensor._keras_history.operation.name) for tensor in borders.inputs])
     specs = [
         tf.TensorSpec(_first_known(tensor.shape), tensor.dtype, name=name)
         for tensor, name in zip(borders.inputs, names, strict=True)
@@ -59,6 +61,13 @@ def write_litert(model: keras.Model, out: Path) -> Path:
         Path(path).write_bytes(content)
 
     return publish(Path(out), write)
+
+
+def _legal(name: str) -> str:
+    """A layer's name as TensorFlow lets an argument of a signature be called."""
+    legal = re.sub(r"[^A-Za-z0-9_.]", "_", name)
+    legal = f"{legal}_" if keyword.iskeyword(legal) else legal
+    return legal if re.match(r"[A-Za-z0-9.]", legal) else f"input{legal}"
 
 
 def _first_known(shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from converters.emit.borders import Borders
+from converters.emit.borders import Borders, functional, unique
 from converters.emit.publishing import publish
 from modelzoo.errors import ConversionError
 
@@ -35,10 +35,12 @@ def write_onnx(model: keras.Model, out: Path | None = None) -> onnx.ModelProto:
     """
     import onnx
 
+    model = functional(model)
     borders = Borders.of(model)
     proto = _converted(model, borders)
     _rename(proto, {f"input_{number}": name for number, name in enumerate(borders.input_names)})
-    _rename(proto, dict(zip((item.name for item in proto.graph.output), borders.output_names, strict=True)))
+    results = unique(borders.output_names, borders.input_names)
+    _rename(proto, dict(zip((item.name for item in proto.graph.output), results, strict=True)))
     try:
         onnx.checker.check_model(proto)
         content = proto.SerializeToString()
@@ -56,6 +58,7 @@ def write_onnx(model: keras.Model, out: Path | None = None) -> onnx.ModelProto:
 def _converted(model: Any, borders: Borders) -> onnx.ModelProto:
     import tensorflow as tf
     import tf2onnx
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     names = [f"input_{number}" for number in range(len(borders.inputs))]
     specs = [tf.TensorSpec(t.shape, t.dtype, name=n) for t, n in zip(borders.inputs, names, strict=True)]
@@ -65,8 +68,17 @@ def _converted(model: Any, borders: Borders) -> onnx.ModelProto:
         return [tf.identity(value) for value in borders.call(model, values)]
 
     try:
-        traced = tf.function(run, autograph=False, input_signature=specs)
-        proto, _ = tf2onnx.convert.from_function(traced, input_signature=specs, opset=OPSET)
+        traced = tf.function(run, autograph=False, input_signature=specs).get_concrete_function()
+        frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
+        graph = frozen.graph.as_graph_def(add_shapes=True)
+        _let_inline(graph)
+        # What comes behind the first inputs are tensors that the function captured, by now constants.
+        proto, _ = tf2onnx.convert.from_graph_def(
+            graph,
+            input_names=[tensor.name for tensor in traced.inputs[: len(specs)]],
+            output_names=[tensor.name for tensor in traced.outputs],
+            opset=OPSET,
+        )
     except Exception as error:  # tf2onnx' errors have no common class
         text = str(error).strip()
         raise ConversionError(
@@ -74,11 +86,21 @@ def _converted(model: Any, borders: Borders) -> onnx.ModelProto:
             received=text.splitlines()[0][:300] if text else type(error).__name__,
             hint='export it with to="savedmodel"',
         ) from error
+    _rename(proto, {f"{name}:0": name for name in names})
     order = {name: place for place, name in enumerate(names)}
     inputs = sorted(proto.graph.input, key=lambda item: order[item.name])
     del proto.graph.input[:]
     proto.graph.input.extend(inputs)
     return proto
+
+
+def _let_inline(graph: Any) -> None:
+    """Let TensorFlow write out functions that Keras asks XLA to compile: grouped convolutions, for one."""
+    held = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    for item in [*held, *graph.library.function]:
+        for key in ("_XlaMustCompile", "_noinline"):
+            if key in item.attr:
+                del item.attr[key]
 
 
 def _rename(proto: onnx.ModelProto, names: dict[str, str]) -> None:

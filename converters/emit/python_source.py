@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from converters.emit.blocks import RESERVED, Block, extract_blocks
+from converters.emit.borders import functional
 from converters.emit.literals import Code, block, call, constant, identifier, literal, quoted
 from converters.emit.publishing import publish
 from converters.emit.statements import Program, Statement, read, refs
@@ -45,6 +46,7 @@ def write_python(model: keras.Model, out: Path) -> Path:
     out = Path(out)
     if out.suffix != ".py":
         raise UsageError("Python source goes into a .py file.", received=str(out), hint="name it NAME.py")
+    model = functional(model)
     program = read(model)
     text = _module(model, program, out.with_suffix(".safetensors").name)
     arrays = _arrays(model)

@@ -79,18 +79,8 @@ def read(model: Any) -> Program:
     """The statements of a functional model.
 
     Raises:
-        ConversionError: the model is not functional, or holds a layer or an operation that is not Keras' own.
+        ConversionError: the model holds a layer or an operation that is not Keras' own.
     """
-    import keras
-
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs, model.outputs, name=model.name)
-    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None) or not hasattr(model, "operations"):
-        raise ConversionError(
-            "Only functional Keras models can be written as Python source.",
-            received=f"{type(model).__name__} {getattr(model, 'name', '')!r}",
-            hint="build it from keras.Input with keras.Model(inputs, outputs)",
-        )
     nodes = list(_in_order(model))
     _refuse_foreign(nodes)
     return _Reader(model, nodes).program()

@@ -14,10 +14,10 @@ from converters.graph import load_graph, tensor_names
 from converters.graph.batch_norm import add_zero_biases, fold_batch_norms
 from converters.graph.merging import merge_constants
 from converters.keras.constants import fold, follow_dims
-from converters.keras.held import Deferred, Dims, Held, channels_last
+from converters.keras.held import Deferred, Dims, Held, channels_last, keras_has
 from converters.keras.names import LayerNames
 from converters.keras.node import Node
-from converters.keras.pieces import reads, wrap
+from converters.keras.pieces import constant, reads, wrap
 from converters.keras.stock import find_stock
 from converters.keras.taps import Tap
 from converters.keras.weights import alike_named
@@ -114,6 +114,7 @@ class _Lowering:
         self.layouts: dict[str, str] = {}
         self.stock_only = True
         self.batch: int | None = None
+        self.tensors: list[Any] = []
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
@@ -158,7 +159,17 @@ class _Lowering:
                     received=str(value.type),
                     hint=f"say it: inputs={{{name!r}: (None, 3, 224, 224)}}, on the command line --inputs NAME=SHAPE",
                 )
+            sequence = isinstance(getattr(value.type, "elem_type", value.type), ir.SequenceType)
+            sequence |= isinstance(value.type, ir.SequenceType)
+            if sequence or not keras_has(np.dtype(value.dtype.numpy())):
+                kind = "a sequence" if sequence else f"of the type {value.dtype}"
+                raise ConversionError(
+                    f"The input {name!r} is {kind}, which no Keras model can take.",
+                    received=str(value.type),
+                    hint='convert it with to="function"',
+                )
             symbolic[name] = self._input(name, value, tuple(shape))
+            self.tensors.append(symbolic[name])
         return symbolic
 
     def _input(self, name: str, value: ir.Value, shape: tuple[int | None, ...]) -> Any:
@@ -290,19 +301,25 @@ class _Lowering:
         return tensor
 
     def _computed(self, value: ir.Value, held: Any) -> Held:
+        """An output that was not computed as a tensor so far: a constant, or something made of sizes."""
         node = value.producer()
-        if node is None or not isinstance(held, Dims):
-            kind = "a constant" if isinstance(held, np.ndarray) else "a sequence, an optional or of unknown rank"
-            raise ConversionError(
-                f"The output {value.name!r} is {kind}, which no Keras model can give.",
-                received=str(value.type),
-                hint='convert it with to="function", or choose other outputs',
-            )
-        found = wrap(node, self.model, self.scope, self.names, self.folded)[list(node.outputs).index(value)]
+        found: Any = None
+        if isinstance(held, np.ndarray) and self.tensors and keras_has(held.dtype):
+            found = constant(held, self.tensors[0], self.model.opset_imports, value.name or "constant", self.names)
+        elif isinstance(held, Dims | Deferred) and node is not None:
+            results = wrap(node, self.model, self.scope, self.names, self.folded, wider=True)
+            found = results[list(node.outputs).index(value)]
         self.stock_only = False
-        if not isinstance(found, Held):
-            raise ConversionError(f"The output {value.name!r} cannot be a Keras tensor.", received=str(value.type))
-        return found
+        if isinstance(found, Held):
+            return found
+        kind = "a sequence, an optional or of unknown rank"
+        if isinstance(held, np.ndarray):
+            kind = "a constant of a model without inputs" if keras_has(held.dtype) else f"of the type {held.dtype}"
+        raise ConversionError(
+            f"The output {value.name!r} is {kind}, which no Keras model can give.",
+            received=str(value.type),
+            hint='convert it with to="function", or choose other outputs',
+        )
 
     def _taps(self) -> dict[str, Tap]:
         taps = {}
@@ -332,6 +349,7 @@ def _settled(item: Any) -> Any:
 def _float_type(inputs: Sequence[Any]) -> str:
     """The type in which a node's layers compute: that of its first floats, so that Keras casts nothing."""
     kinds = [item.dtype for item in inputs if isinstance(item, Held) and "float" in item.dtype]
+    kinds = [kind for kind in kinds if "float8" not in kind]
     return kinds[0] if kinds else "float32"
 
 

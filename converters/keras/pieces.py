@@ -14,15 +14,16 @@ import tensorflow as tf
 
 from converters.function import load
 from converters.function.table import find
+from converters.function.values import Narrow, as_tensor
 from converters.graph.naming import CONSTANT
 from converters.keras.graph_function import GraphFunction
-from converters.keras.held import Deferred, Held
+from converters.keras.held import Deferred, Held, keras_has
 from converters.keras.names import LayerNames
 from converters.keras.node import Node
 from converters.keras.weights import FromArray
 from modelzoo.errors import ConversionError
 
-__all__ = ["reads", "wrap"]
+__all__ = ["constant", "reads", "wrap"]
 
 #: Constants above this many elements are weights of the layer; smaller ones stay in its graph.
 _CONSTANT_LIMIT = 64
@@ -47,9 +48,15 @@ def reads(node: ir.Node) -> set[ir.Value]:
 
 
 def wrap(
-    node: ir.Node, model: ir.Model, scope: Mapping[ir.Value, Any], names: LayerNames, folded: dict[Any, Any]
+    node: ir.Node,
+    model: ir.Model,
+    scope: Mapping[ir.Value, Any],
+    names: LayerNames,
+    folded: dict[Any, Any],
+    *,
+    wider: bool = False,
 ) -> list[Any]:
-    """Put a node into a layer.
+    """Put a node into a layer. With `wider`, types that Keras lacks come out in those that hold them exactly.
 
     Values that are no Keras tensors (sizes, sequences) are computed inside it, by the nodes that give them.
 
@@ -75,7 +82,7 @@ def wrap(
         )
     proto = _proto(model, nodes, fed, tensors, constants, weights, scope, outputs)
     weights_given = [scope[value] for value in weights]
-    if not _gives_tensors(load(proto), proto, tensors, weights_given):
+    if not _gives_tensors(load(proto), proto, tensors, weights_given, wider=wider):
         return [Deferred() for _ in node.outputs]
     layer = GraphFunction(
         base64.b64encode(proto.SerializeToString()).decode(),
@@ -90,6 +97,25 @@ def wrap(
     results = layer(tensors[0] if len(tensors) == 1 else tensors)
     given = iter(results if isinstance(results, list | tuple) else [results])
     return [Held.of(next(given)) if value.name else None for value in node.outputs]
+
+
+def constant(array: np.ndarray, tensor: Any, opsets: Mapping[str, int], name: str, names: LayerNames) -> Held:
+    """A layer that gives an array whatever it reads; `tensor` is what ties it to the model."""
+    dtype = np.dtype(object) if tensor.dtype == "string" else np.dtype(tf.as_dtype(tensor.dtype).as_numpy_dtype)
+    code = ir.DataType.STRING if dtype.kind == "O" else ir.DataType.from_numpy(dtype)
+    given = onnx.helper.make_tensor_value_info("tensor", int(code), list(tensor.shape))
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Identity", ["array"], ["result"])],
+        "constant",
+        [given],
+        [onnx.ValueInfoProto(name="result")],
+        [_tensor("array", array)],
+    )
+    proto = onnx.helper.make_model(
+        graph, opset_imports=[onnx.helper.make_opsetid("", opsets.get("", 1))], ir_version=onnx.IR_VERSION
+    )
+    text = base64.b64encode(proto.SerializeToString()).decode()
+    return Held.of(GraphFunction(text, name=names.new(name), dtype=_policy([tensor]))(tensor))
 
 
 def _closure(node: ir.Node, scope: Mapping[ir.Value, Any]) -> list[ir.Node]:
@@ -128,7 +154,8 @@ def _trainable(nodes: list[ir.Node], value: ir.Value, model: ir.Model) -> bool:
 
 def _policy(tensors: list[Any]) -> str:
     """The layer's dtype: that of its floats, so that Keras casts none of its inputs."""
-    floats = [str(t.dtype) for t in tensors if "float" in str(t.dtype)]
+    kinds = [str(tensor.dtype) for tensor in tensors]
+    floats = [kind for kind in kinds if "float" in kind and "float8" not in kind]
     return floats[0] if floats else "float32"
 
 
@@ -154,11 +181,7 @@ def _proto(
     initialisers = []
     for value in constants:
         if value not in weights:
-            array = np.ascontiguousarray(scope[value]).reshape(scope[value].shape)
-            if array.dtype == object:
-                initialisers.append(onnx.helper.make_tensor(value.name, 8, array.shape, array.ravel().tolist()))
-            else:
-                initialisers.append(ir.to_proto(ir.Tensor(array, name=value.name)))
+            initialisers.append(_tensor(value.name or "", scope[value]))
     graph = onnx.helper.make_graph(
         [ir.to_proto(item) for item in nodes],
         nodes[-1].name or "piece",
@@ -175,16 +198,32 @@ def _proto(
     return proto
 
 
-def _gives_tensors(function: Any, proto: onnx.ModelProto, tensors: list[Any], weights: list[np.ndarray]) -> bool:
-    """Whether the piece gives tensors of known rank and nothing else, found by tracing it once."""
+def _tensor(name: str, array: np.ndarray) -> onnx.TensorProto:
+    if array.dtype == object:
+        return onnx.helper.make_tensor(name, int(ir.DataType.STRING), array.shape, array.ravel().tolist())
+    # What was a scalar must stay one.
+    return ir.to_proto(ir.Tensor(np.ascontiguousarray(array).reshape(array.shape), name=name))
+
+
+def _gives_tensors(
+    function: Any, proto: onnx.ModelProto, tensors: list[Any], weights: list[np.ndarray], *, wider: bool
+) -> bool:
+    """Whether the piece gives tensors of known rank, of types that Keras has, found by tracing it once."""
     feeds = [item.name for item in proto.graph.input]
     specs = [tf.TensorSpec(t.shape, t.dtype) for t in tensors]
     specs += [tf.TensorSpec(array.shape, array.dtype) for array in weights]
-    found: list[Any] = []
+    found: list[bool] = []
 
     def run(*values: Any) -> Any:
-        found[:] = function(dict(zip(feeds, values, strict=True))).values()
-        return [item for item in found if isinstance(item, tf.Tensor)]
+        results = function.values(dict(zip(feeds, values, strict=True))).values()
+        found[:] = [_fits(item, wider=wider) for item in results]
+        return [as_tensor(item) for item, fits in zip(results, found, strict=True) if fits]
 
     tf.function(run, autograph=False).get_concrete_function(*specs)
-    return all(isinstance(item, tf.Tensor) and item.shape.rank is not None for item in found)
+    return all(found)
+
+
+def _fits(value: Any, *, wider: bool) -> bool:
+    if isinstance(value, Narrow):
+        return (wider or keras_has(value.dtype)) and value.values.shape.rank is not None
+    return isinstance(value, np.ndarray) or (isinstance(value, tf.Tensor) and value.shape.rank is not None)

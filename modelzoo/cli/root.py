@@ -32,6 +32,8 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "classify": ("modelzoo.cli.classify:classify", "Say what is in pictures."),
         "features": ("modelzoo.cli.features:features", "Write the features of pictures to a file."),
         "convert": ("modelzoo.cli.convert:convert", "Convert an ONNX model to Keras, a SavedModel or checked ONNX."),
+        "finetune": ("modelzoo.cli.finetune:finetune", "Train a classifier of your own on a pretrained model."),
+        "export": ("modelzoo.cli.export:export", "Write a model as ONNX, a SavedModel, LiteRT or Python source."),
     },
     "Files": {
         "fetch": ("modelzoo.cli.fetch:fetch", "Download and verify the files of models."),

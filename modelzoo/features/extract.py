@@ -1,185 +1,72 @@
-"""Features of many pictures into one file: npz (key = tap), npy (one tap) or parquet (column = tap).
+"""Features of many pictures into one file, resumable: computed batches go to a journal, the file is written from it.
 
-The file appears under its name only when it is complete: it is written beside it and renamed.
+The file appears under its name only when it is complete. Its bytes are the same however often the run was interrupted,
+and whichever engine computed it: batch `k` always holds the inputs from `k * batch_size` on.
 """
 
 from __future__ import annotations
 
-import glob
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
-from modelzoo.errors import DiskError, DiskFullError, ImageError, MissingExtraError, ReadOnlyError, UsageError
+from modelzoo.errors import (
+    DiskError,
+    DiskFullError,
+    ImageError,
+    LockTimeoutError,
+    ReadOnlyError,
+    UsageError,
+)
+from modelzoo.features.inputs import PICTURES, find_pictures
+from modelzoo.features.writers import WRITERS, check_taps
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from modelzoo.features.extractor import FeatureExtractor
+    from modelzoo.features.journal import Journal
 
-PICTURES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"})
-"""Endings that count as pictures when a folder is searched."""
+__all__ = ["ENGINES", "PICTURES", "Extraction", "check_output", "extract", "find_pictures"]
+
+ENGINES = ("local", "ray")
+"""What computes: this process, or actors of a Ray cluster."""
+
+_log = logging.getLogger("modelzoo")
 
 
-def find_pictures(inputs: str | Path | Iterable[str | Path]) -> list[Path]:
-    """Files of `inputs`, each a picture, a folder (searched with all below it, by name) or a glob pattern.
+class Extraction(dict[str, tuple[int, ...]]):
+    """What was written: {tap: shape}, (N, ...).
 
-    Raises:
-        ImageError: an input does not exist, or nothing was found.
+    Attributes:
+        paths: the picture of each of the N rows.
+        skipped: (file, what is wrong) of the inputs that are no readable pictures; they have no row.
+        resumed: how many inputs an interrupted run had done already.
     """
-    given = [inputs] if isinstance(inputs, (str, Path)) else list(inputs)
-    found: list[Path] = []
-    for item in given:
-        path = Path(item).expanduser()
-        if path.is_dir():
-            inside = (p for p in path.rglob("*") if p.suffix.lower() in PICTURES and p.is_file())
-            found.extend(sorted(inside, key=lambda p: p.relative_to(path).parts))
-        elif path.exists():
-            found.append(path)
-        elif glob.has_magic(str(item)):
-            # Path.glob takes no absolute pattern.
-            found.extend(sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file()))  # noqa: PTH207
-        else:
-            raise ImageError("There is no such picture or folder.", received=str(item), hint="check the path")
-    if not found:
-        raise ImageError(
-            "No picture was found.",
-            received=", ".join(str(item) for item in given) or "nothing",
-            hint=f"pictures end in {' '.join(sorted(PICTURES))}",
-        )
-    return found
 
-
-class _Writer(Protocol):
-    def add(self, paths: list[Path], features: Mapping[str, np.ndarray]) -> None: ...
-    def close(self) -> None: ...
-
-
-class _NpzWriter:
-    """npz: key = tap, rows in the order of the inputs."""
-
-    def __init__(self, target: Path, count: int) -> None:
-        self._target = target
-        self._parts: dict[str, list[np.ndarray]] = {}
-
-    def add(self, paths: list[Path], features: Mapping[str, np.ndarray]) -> None:
-        for tap, rows in features.items():
-            self._parts.setdefault(tap, []).append(rows)
-
-    def close(self) -> None:
-        import numpy as np
-
-        with self._target.open("wb") as file:
-            # Tap names may hold slashes: fine in a zip.
-            arrays: dict[str, Any] = {tap: np.concatenate(rows) for tap, rows in self._parts.items()}
-            np.savez(file, **arrays)
-
-
-class _NpyWriter:
-    """npy: one tap, written into a memory map as it comes."""
-
-    def __init__(self, target: Path, count: int) -> None:
-        self._target, self._count, self._row = target, count, 0
-        self._map: Any = None
-
-    def add(self, paths: list[Path], features: Mapping[str, np.ndarray]) -> None:
-        import numpy as np
-
-        (rows,) = features.values()
-        if self._map is None:
-            shape = (self._count, *rows.shape[1:])
-            self._map = np.lib.format.open_memmap(self._target, mode="w+", dtype=np.float32, shape=shape)
-        self._map[self._row : self._row + len(rows)] = rows
-        self._row += len(rows)
-
-    def close(self) -> None:
-        self._map.flush()
-
-
-class _ParquetWriter:
-    """parquet: `path`, then one column a tap, a fixed-size list in C order; its shape is in the field's metadata."""
-
-    def __init__(self, target: Path, count: int) -> None:
-        try:
-            import pyarrow
-            import pyarrow.parquet
-        except ImportError as error:
-            raise MissingExtraError("parquet", "pyarrow", "Writing parquet") from error
-        self._arrow = pyarrow
-        self._target = target
-        self._writer: Any = None
-
-    def add(self, paths: list[Path], features: Mapping[str, np.ndarray]) -> None:
-        import json
-
-        pa = self._arrow
-        columns = [pa.array([str(path) for path in paths])]
-        fields = [pa.field("path", pa.string())]
-        for tap, rows in features.items():
-            width = int(rows[0].size)
-            columns.append(pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), width))
-            fields.append(
-                pa.field(tap, pa.list_(pa.float32(), width), metadata={"shape": json.dumps(list(rows.shape[1:]))})
-            )
-        batch = pa.record_batch(columns, schema=pa.schema(fields))
-        if self._writer is None:
-            self._writer = pa.parquet.ParquetWriter(str(self._target), batch.schema)
-        self._writer.write_batch(batch)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-WRITERS: dict[str, Callable[[Path, int], _Writer]] = {
-    ".npz": _NpzWriter,
-    ".npy": _NpyWriter,
-    ".parquet": _ParquetWriter,
-}
-"""File ending -> writer."""
+    paths: list[Path]
+    skipped: list[tuple[Path, str]]
+    resumed: int
 
 
 def check_output(out: str | Path, taps: Iterable[str]) -> Path:
     """`out` as a path that can be written; raised before any picture is read.
 
     Raises:
-        UsageError: an ending that no writer knows, or several taps for `.npy`.
+        UsageError: an ending that no writer knows, several taps for `.npy`, or a tap called as another column.
+        MissingExtraError: parquet without pyarrow.
         ReadOnlyError: its folder does not exist or may not be written.
     """
     path = Path(out).expanduser()
     if path.suffix not in WRITERS:
         raise UsageError("The output's ending chooses its format.", received=str(out), hint=" | ".join(WRITERS))
-    names = list(taps)
-    if path.suffix == ".npy" and len(names) != 1:
-        raise UsageError(
-            "An .npy file holds one tap.", received=", ".join(names), hint="choose one tap, or write .npz or .parquet"
-        )
+    check_taps(path.suffix, list(taps))
     if not path.parent.is_dir():
         raise ReadOnlyError("The output's folder does not exist.", received=str(path.parent), hint="create it first")
     if not os.access(path.parent, os.W_OK):
         raise ReadOnlyError("The output's folder may not be written.", received=str(path.parent))
     return path
-
-
-@contextmanager
-def _complete_or_nothing(path: Path) -> Iterator[Path]:
-    import errno
-
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        yield beside
-        beside.replace(path)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFullError(
-                "The disk is full; nothing was written.", received=str(path), hint="free space or choose another folder"
-            ) from error
-        raise DiskError(
-            f"The output could not be written: {error.strerror or error}.", received=str(path), hint="check the path"
-        ) from error
-    finally:
-        beside.unlink(missing_ok=True)
 
 
 def extract(
@@ -189,38 +76,191 @@ def extract(
     *,
     batch_size: int = 32,
     progress: bool | None = None,
-) -> dict[str, tuple[int, ...]]:
+    column: str | None = None,
+    restart: bool = False,
+    engine: str = "local",
+    address: str | None = None,
+    workers: int | None = None,
+) -> Extraction:
     """Write the features of pictures to a file, in the order of the inputs.
+
+    A run that was interrupted, killed even, is continued by the same call: no finished batch is computed again.
 
     Args:
         extractor: what computes them.
-        inputs: pictures, folders and glob patterns.
-        out: `.npz`, `.npy` (one tap) or `.parquet`.
+        inputs: pictures, folders, glob patterns and lists, see `modelzoo.features.inputs.find_pictures`.
+        out: `.npz`, `.npy` (one tap), `.parquet` or `.tfrecord`, see `modelzoo.features.writers`.
         batch_size: how many pictures go through the network at once.
-        progress: a bar; None = only on a terminal.
+        progress: a bar with rate and time left; None = only on a terminal.
+        column: the column of paths in lists that are tables.
+        restart: throw away what an interrupted run left.
+        engine: `local`, or `ray` for actors that each hold the model; the bytes are the same.
+        address: of a Ray cluster, or `auto`; None starts one on this machine unless one is connected already.
+        workers: actors of the Ray engine; None = as many as the cluster has room for.
 
     Returns:
-        {tap: shape of what was written}, (N, ...).
+        {tap: shape of what was written}, (N, ...), with `paths`, `skipped` and `resumed`.
 
     Raises:
-        ImageError: a file is no picture; nothing is written.
-        UsageError, ReadOnlyError, DiskFullError, DiskError, MissingExtraError: the output cannot be written.
+        ImageError: no input is a readable picture. Unreadable ones among others are skipped and returned.
+        InputError: pictures give maps of different sizes.
+        UsageError: an argument makes no sense, or an interrupted run of other settings or inputs left its journal.
+        LockTimeoutError: another process writes the same output.
+        ReadOnlyError, DiskFullError, DiskError, MissingExtraError: the output cannot be written.
     """
+    from modelzoo.features.extractor import checked_batch_size
+
+    checked_batch_size(batch_size)
+    if engine not in ENGINES:
+        raise UsageError(f"There is no engine {engine!r}.", hint=" | ".join(ENGINES))
+    if engine == "local" and (address is not None or workers is not None):
+        raise UsageError("address and workers belong to the engine 'ray'.", hint="engine='ray', --engine ray")
+    extractor.need_preprocess()
+    path = check_output(out, extractor.taps)
+    pictures = find_pictures(inputs, column=column)
+    if engine == "ray":
+        from modelzoo.features.ray_engine import frames_by_ray, need_ray
+
+        need_ray()
+
+    def frames(numbers: Sequence[int]) -> Iterator[bytes]:
+        if engine == "ray":
+            return frames_by_ray(extractor, pictures, batch_size, numbers, address=address, workers=workers)
+        from modelzoo.features.compute import frames
+
+        return frames(extractor, pictures, batch_size, numbers)
+
+    with _alone(path), _journal(path, extractor, pictures, batch_size, restart) as journal:
+        resumed = sum(journal.done.values())
+        if resumed:
+            _log.info("%d of %d pictures were done already", resumed, len(pictures))
+        count = -(-len(pictures) // batch_size)
+        left = [number for number in range(count) if number not in journal.done]
+        _fill(journal, frames(left) if left else iter(()), len(pictures), progress)
+        result = _described(journal, pictures)
+        result.resumed = resumed
+        if not result.paths:
+            journal.close()
+            journal.path.unlink(missing_ok=True)
+            raise ImageError(
+                "None of the inputs is a readable picture.", received=result.skipped[0][1], hint="check the paths"
+            )
+        with _complete_or_nothing(path) as beside:
+            WRITERS[path.suffix](beside, journal, pictures, result)
+        journal.close()
+        journal.path.unlink(missing_ok=True)
+    return result
+
+
+def _fill(journal: Journal, frames: Iterator[bytes], total: int, progress: bool | None) -> None:
+    """Appends what an engine yields."""
     from tqdm import tqdm
 
-    path = check_output(out, extractor.taps)
-    pictures = find_pictures(inputs)
-    shapes: dict[str, tuple[int, ...]] = {}
-    with _complete_or_nothing(path) as beside:
-        writer = WRITERS[path.suffix](beside, len(pictures))
-        done = 0
-        disable = None if progress is None else not progress
-        with tqdm(total=len(pictures), unit="img", disable=disable, desc="features") as bar:
-            for features in extractor.batches(pictures, batch_size):
-                count = len(next(iter(features.values())))
-                writer.add(pictures[done : done + count], features)
-                done += count
-                bar.update(count)
-                shapes = {tap: (len(pictures), *rows.shape[1:]) for tap, rows in features.items()}
-        writer.close()
-    return shapes
+    from modelzoo.features.compute import mixed_maps
+
+    shapes = {tap: shape[1:] for tap, shape in next((o.shapes for o in journal.outlines() if o.shapes), {}).items()}
+    skipped = 0
+    disable = None if progress is None else not progress
+    done = sum(journal.done.values())
+    with tqdm(total=total, initial=done, unit="img", disable=disable, desc="features", smoothing=0.05) as bar:
+        for frame in frames:
+            batch = journal.append(frame)
+            for tap, values in batch.features.items():
+                if shapes.setdefault(tap, values.shape[1:]) != values.shape[1:]:
+                    raise mixed_maps(tap, shapes[tap], values.shape[1:])
+            bar.update(len(batch.rows) + len(batch.skipped))
+            if batch.skipped:
+                skipped += len(batch.skipped)
+                bar.set_postfix(skipped=skipped)
+
+
+def _described(journal: Journal, pictures: Sequence[Path]) -> Extraction:
+    result = Extraction()
+    result.paths, result.skipped = [], []
+    for outline in journal.outlines():
+        result.paths += [pictures[position] for position in outline.rows]
+        result.skipped += [(pictures[position], what) for position, what in outline.skipped]
+        for tap, shape in outline.shapes.items():
+            result.setdefault(tap, shape)
+    for tap, shape in result.items():
+        result[tap] = (len(result.paths), *shape[1:])
+    return result
+
+
+@contextmanager
+def _journal(
+    path: Path, extractor: FeatureExtractor, pictures: Sequence[Path], batch_size: int, restart: bool
+) -> Iterator[Journal]:
+    """The journal of the output `path`, a new one or that of an interrupted run with the same settings."""
+    from modelzoo.features.fingerprint import differences, settings_of
+    from modelzoo.features.journal import Journal, read_settings
+
+    beside = path.with_name(f".{path.name}.journal")
+    settings = settings_of(extractor, pictures, batch_size)
+    with _disk(path):
+        if restart:
+            beside.unlink(missing_ok=True)
+        old = read_settings(beside)
+        if old is not None and (changed := differences(old, settings)):
+            raise UsageError(
+                f"An interrupted run left {beside}, and this run would not continue it: {_listed(changed)} changed.",
+                hint="run it again as it was, or throw away what was computed: --restart, restart=True",
+            )
+        journal = Journal(beside, settings)
+        try:
+            yield journal
+        finally:
+            journal.close()
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Nobody else writes this output meanwhile."""
+    from modelzoo.store.locks import held
+
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        with held(lock, wait=0.5):
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+    except LockTimeoutError as error:
+        raise LockTimeoutError(
+            "Another process writes this output.", received=str(path), hint="wait for it, or choose another name"
+        ) from error
+
+
+@contextmanager
+def _disk(path: Path) -> Iterator[None]:
+    """What the file system refuses, in our words."""
+    import errno
+
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+            raise DiskFullError(
+                "The disk is full; the output was not written, and what was computed is kept beside it.",
+                received=str(path),
+                hint="free space and run it again: it goes on where it stopped",
+            ) from error
+        raise DiskError(
+            f"The output could not be written: {error.strerror or error}.", received=str(path), hint="check the path"
+        ) from error
+
+
+@contextmanager
+def _complete_or_nothing(path: Path) -> Iterator[Path]:
+    beside = path.with_name(f".{path.name}.part")  # one name: the next run overwrites what a killed one left
+    try:
+        yield beside
+        with beside.open("r+b") as file:
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,8 @@ from modelzoo.features.taps import TapInfo, choose_taps, describe_taps
 if TYPE_CHECKING:
     import keras
     import numpy as np
+
+    from modelzoo.features.extract import Extraction
 
 
 class FeatureExtractor:
@@ -88,18 +90,22 @@ class FeatureExtractor:
         import numpy as np
 
         several = isinstance(x, (list, tuple)) or getattr(x, "ndim", 0) == 4
-        step = _checked_batch_size(batch_size)
+        step = checked_batch_size(batch_size)
         parts = [x[i : i + step] for i in range(0, max(len(x), 1), step)] if several else [x]
         results = [self.run(self._prepared(part)) for part in parts]
         return {name: np.concatenate([result[name] for result in results]) for name in self.taps}
 
-    def _prepared(self, pictures: Any) -> np.ndarray:
-        """The network's own input, (N, H, W, 3), of one picture or several."""
+    def need_preprocess(self) -> None:
+        """Raises UsageError where nobody states how pictures become the network's input."""
         if self.preprocess is None:
             raise UsageError(
                 f"Nobody states how {self.model.name} wants its pictures prepared.",
                 hint="prepare them yourself and use fx.model(x), which takes the network's own input",
             )
+
+    def _prepared(self, pictures: Any) -> np.ndarray:
+        """The network's own input, (N, H, W, 3), of one picture or several."""
+        self.need_preprocess()
         return self.preprocess(pictures)
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
@@ -111,36 +117,75 @@ class FeatureExtractor:
         import numpy as np
         import tensorflow as tf
 
+        fixed = self.model.input.shape[0]  # of networks that were exported for one batch size
         if self._run is None:
-            spec = tf.TensorSpec([None, *self.model.input.shape[1:]], self.model.input.dtype)
+            spec = tf.TensorSpec([fixed, *self.model.input.shape[1:]], self.model.input.dtype)
             self._run = tf.function(lambda x: self.model(x, training=False), input_signature=[spec])
-        result = self._run(tf.convert_to_tensor(batch))
-        return {name: np.asarray(result[name], np.float32) for name in self.taps}
-
-    def batches(self, items: Sequence[Any], batch_size: int) -> Iterator[dict[str, np.ndarray]]:
-        """Features of `items`, in order, a batch at a time; the next batch is decoded while one is computed."""
-        from concurrent.futures import ThreadPoolExecutor
-
-        batch_size = _checked_batch_size(batch_size)
-        groups = [list(items[i : i + batch_size]) for i in range(0, len(items), batch_size)]
-        with ThreadPoolExecutor(1) as pool:
-            ahead = pool.submit(self._prepared, groups[0]) if groups else None
-            for k in range(len(groups)):
-                assert ahead is not None
-                batch = ahead.result()
-                ahead = pool.submit(self._prepared, groups[k + 1]) if k + 1 < len(groups) else None
-                yield self.run(batch)
+        # A lone row goes through dense layers as a vector, which TensorFlow multiplies in another order than the rows
+        # of a matrix; with a second one beside it, it gets the bits that it has in every batch.
+        step = fixed or max(len(batch), 2)
+        parts = []
+        for start in range(0, len(batch), step):
+            rows = batch[start : start + step]
+            filled = rows if len(rows) == step else np.concatenate([rows, np.repeat(rows[-1:], step - len(rows), 0)])
+            result = self._run(tf.convert_to_tensor(filled))
+            parts.append({name: np.asarray(result[name], np.float32)[: len(rows)] for name in self.taps})
+        return parts[0] if len(parts) == 1 else {n: np.concatenate([part[n] for part in parts]) for n in self.taps}
 
     def extract(
-        self, inputs: Any, out: str | Path, *, batch_size: int = 32, progress: bool | None = None
-    ) -> Mapping[str, tuple[int, ...]]:
-        """Features of many pictures into a file; see `modelzoo.features.extract.extract`."""
+        self,
+        inputs: Any,
+        out: str | Path,
+        *,
+        batch_size: int = 32,
+        progress: bool | None = None,
+        column: str | None = None,
+        restart: bool = False,
+        engine: str = "local",
+        address: str | None = None,
+        workers: int | None = None,
+    ) -> Extraction:
+        """Features of many pictures into a file, resumable; see `modelzoo.features.extract.extract`."""
         from modelzoo.features.extract import extract
 
-        return extract(self, inputs, out, batch_size=batch_size, progress=progress)
+        return extract(
+            self,
+            inputs,
+            out,
+            batch_size=batch_size,
+            progress=progress,
+            column=column,
+            restart=restart,
+            engine=engine,
+            address=address,
+            workers=workers,
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The network crosses process borders as a .keras archive; the traced function stays behind.
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            self.model.save(path)
+            archive = path.read_bytes()
+        return {**{k: v for k, v in self.__dict__.items() if k not in ("model", "_run")}, "archive": archive}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        import tempfile
+
+        import keras
+
+        self.__dict__.update({k: v for k, v in state.items() if k != "archive"})
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model.keras"
+            path.write_bytes(state["archive"])
+            self.model = keras.models.load_model(path, compile=False)
+        self._run = None
 
 
-def _checked_batch_size(value: Any) -> int:
+def checked_batch_size(value: Any) -> int:
+    """`value`; UsageError unless it is a positive whole number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise UsageError("batch_size is a positive whole number.", received=repr(value))
     return value

@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = ["blank_weights", "fresh_names"]
 
-_DRAWING = ("RandomNormal", "TruncatedNormal", "RandomUniform", "VarianceScaling", "Orthogonal")
-"""The classes of keras.initializers that define `__call__`; all others that draw are their subclasses."""
+_CLASSES = ("RandomNormal", "TruncatedNormal", "RandomUniform", "VarianceScaling", "Orthogonal", "Ones", "Zeros")
+"""The classes of keras.initializers that define `__call__` and cost time; all that draw are among their subclasses."""
 
 _ALIGNMENT = 64  # as TensorFlow's kernels need it
 
@@ -27,7 +27,7 @@ _here = threading.local()
 
 @contextmanager
 def blank_weights() -> Iterator[None]:
-    """Within the block, in this thread, the random initialisers of Keras give zeros.
+    """Within the block, in this thread, Keras' initialisers give zeros, those of random numbers and of ones too.
 
     The classes are changed while any thread is inside, and as they were when the last one has left; threads that are
     not inside draw as ever. Several blocks may be nested.
@@ -54,7 +54,7 @@ def blank_weights() -> Iterator[None]:
 def _replace() -> None:
     import keras
 
-    for name in _DRAWING:
+    for name in _CLASSES:
         kind = getattr(keras.initializers, name)
         _stock[kind] = kind.__call__
         kind.__call__ = _blank_or(kind.__call__)

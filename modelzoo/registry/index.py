@@ -2,7 +2,8 @@
 
 It lies in the cache folder, is rebuilt when it is absent or of another format, and is silently done without where the
 cache cannot be written. A registry of the user's is validated before its index is written, so an index also says that
-its registry was found valid.
+its registry was found valid. It also says where in the file each card stands, so that one card is read without the
+others.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from modelzoo.registry.loading import Registry
 
-INDEX_FORMAT = 1
+INDEX_FORMAT = 2
 """Changes whenever the content of an index does, so that one written by another version is not read."""
 
 
@@ -28,9 +30,10 @@ class Summary:
         trust: "pinned", "weak" or "unpinned".
         available: this version has the network or converter that the card needs.
         aliases: other names.
+        span: first byte of the card in its file, and the one behind its last; None where that is not known.
     """
 
-    __slots__ = ("aliases", "available", "format", "framework", "licence", "size", "task", "title", "trust")
+    __slots__ = ("aliases", "available", "format", "framework", "licence", "size", "span", "task", "title", "trust")
 
     def __init__(
         self,
@@ -43,6 +46,7 @@ class Summary:
         trust: str,
         available: bool,
         aliases: tuple[str, ...],
+        span: tuple[int, int] | None = None,
     ) -> None:
         self.title = title
         self.task = task
@@ -53,6 +57,7 @@ class Summary:
         self.trust = trust
         self.available = available
         self.aliases = aliases
+        self.span = span
 
     def as_dict(self) -> dict[str, Any]:
         """The fields as JSON values."""
@@ -75,7 +80,7 @@ def read_or_build(registry: Registry) -> dict[str, Summary]:
     found = _decode(cache.read(name))
     if found is None:
         found = _build(registry)
-        rows = {name: [getattr(summary, field) for field in _ORDER] for name, summary in found.items()}
+        rows = {name: [*(getattr(summary, field) for field in _ORDER), summary.span] for name, summary in found.items()}
         cache.write(name, json.dumps({"format": INDEX_FORMAT, "models": rows}, separators=(",", ":")).encode())
     return found
 
@@ -88,6 +93,7 @@ def _build(registry: Registry) -> dict[str, Summary]:
         from modelzoo.registry.validate import validate_registry
 
         validate_registry({"schema_version": 1, "models": models}, where=registry.location)
+    spans = _spans(registry)
     made: dict[str, Summary] = {}
     for name, raw in models.items():
         card = Card.from_dict(name, raw)
@@ -101,8 +107,45 @@ def _build(registry: Registry) -> dict[str, Summary]:
             card.trust,
             card.available,
             card.aliases,
+            spans.get(name),
         )
     return made
+
+
+def _spans(registry: Registry) -> dict[str, tuple[int, int]]:
+    """Where each card stands, by name as the registry gives it; nothing where the file is not UTF-8."""
+    try:
+        text = registry.data.decode("utf-8")
+        if not text.startswith("{"):
+            text = text.lstrip(" \t\r\n")
+        before = len(registry.data) - len(text.encode())
+        models = {key: (start, end) for key, start, end in _members(text, 0)}["models"]
+        spans = {}
+        at, count = 0, before  # characters and the bytes that they take
+        for name, start, end in _members(text, models[0]):
+            first = count + len(text[at:start].encode())
+            at, count = end, first + len(text[start:end].encode())
+            spans[registry.named(name)] = (first, count)
+        return spans
+    except (ValueError, KeyError, IndexError):
+        return {}
+
+
+def _members(text: str, at: int) -> Iterator[tuple[str, int, int]]:
+    """(key, start, end) of every value of the JSON object that begins at `at`; the text is known to be JSON."""
+    from json.decoder import WHITESPACE, scanstring  # type: ignore[attr-defined]
+
+    decode = json.JSONDecoder().raw_decode
+    skip = WHITESPACE.match
+    at = skip(text, at + 1).end()
+    while text[at] == '"':
+        key, at = scanstring(text, at + 1)
+        start = skip(text, skip(text, at).end() + 1).end()
+        _, end = decode(text, start)
+        yield key, start, end
+        at = skip(text, end).end()
+        if text[at] == ",":
+            at = skip(text, at + 1).end()
 
 
 def _decode(data: bytes | None) -> dict[str, Summary] | None:
@@ -113,6 +156,9 @@ def _decode(data: bytes | None) -> dict[str, Summary] | None:
         parsed = json.loads(data)
         if parsed["format"] != INDEX_FORMAT:
             return None
-        return {name: Summary(*[*row[:-1], tuple(row[-1])]) for name, row in parsed["models"].items()}
+        return {
+            name: Summary(*[*row[:-2], tuple(row[-2]), tuple(row[-1]) if row[-1] else None])
+            for name, row in parsed["models"].items()
+        }
     except (ValueError, TypeError, KeyError, AttributeError, IndexError):
         return None

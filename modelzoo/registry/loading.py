@@ -79,21 +79,21 @@ class Registry:
         if self._models is None:
             models = _parse(self)
             if self.namespace is not None:
-                models = {self._named(name): self._moved(card) for name, card in models.items()}
+                models = {self.named(name): self._moved(card) for name, card in models.items()}
             self._models = models
         return self._models
 
-    def _named(self, name: str) -> str:
+    def named(self, name: str) -> str:
+        """The name of a card as it is known outside of this registry."""
         return name if self.namespace is None or "/" in name else f"{self.namespace}/{name}"
 
     def _moved(self, card: Any) -> Any:
         """A card whose references to others of this registry have the namespace too."""
-        if not isinstance(card, dict):
+        if self.namespace is None or not isinstance(card, dict):
             return card
         lists = {key: card[key] for key in ("aliases", "variants") if isinstance(card.get(key), list)}
         return card | {
-            key: [self._named(name) if isinstance(name, str) else name for name in names]
-            for key, names in lists.items()
+            key: [self.named(name) if isinstance(name, str) else name for name in names] for key, names in lists.items()
         }
 
     @property
@@ -109,7 +109,12 @@ class Registry:
         """The card of that very name (no aliases); KeyError where there is none."""
         from modelzoo.registry.card import Card
 
-        return Card.from_dict(name, self.models[name])
+        span = self.summaries[name].span
+        if self._models is None and span is not None:
+            raw = self._moved(json.loads(self.data[span[0] : span[1]]))
+        else:
+            raw = self.models[name]
+        return Card.from_dict(name, raw)
 
     def find(self, name: str) -> str | None:
         """The card's name for a name or alias, None where this registry has neither."""

@@ -76,7 +76,7 @@ class Assembly:
         """
         sweep_stages(self.layout, self.key, self.policy.stray_age)
         folder = self.layout.model(self.key)
-        if folder.is_symlink():  # what it leads to is not ours
+        if posix.is_link(folder):  # what it leads to is not ours
             with disk.guard("replace a symbolic link in the cache", folder):
                 posix.remove_file(folder)
         before = Manifest.read(self.layout.manifest(self.key))
@@ -243,7 +243,6 @@ def settle(layout: Layout, manifest: Manifest, sources: Sequence[Source], stray_
     for place in (layout.root, layout.partial, layout.manifests, *places):
         for path in disk.strays(place, stray_age):
             remove_quietly(path)
-    locks.sweep(layout.locks)
     folder = layout.model(manifest.key)
     for kept in manifest.sources:
         plain = next((f for f in manifest.files if f.source == kept.name and f.member is None), None)
@@ -269,7 +268,7 @@ def sweep_stages(layout: Layout, key: str, stray_age: float) -> int:
 def abandoned_stages(layout: Layout, stray_age: float, key: str | None = None) -> list[Path]:
     """Hidden folders (of one model, or all) whose process is gone, and folders that were replaced."""
     start = "*" if key is None else f"{key_folder(key)}.*"
-    both = [*layout.partial.glob(f"{start}.stage"), *layout.partial.glob(f"{start}.owner")]
+    both = [*disk.matching(layout.partial, f"{start}.stage"), *disk.matching(layout.partial, f"{start}.owner")]
     found = []
     for path in sorted({path.with_suffix(".stage") for path in both}):
         note = path.with_suffix(".owner")

@@ -44,11 +44,12 @@ def headers_for(url: str) -> dict[str, str]:
     """
     own = os.environ.get("MODELZOO_AUTH", "")
     path = auth_file()
-    if not own and not path.is_file():
+    written = os.path.lexists(path)
+    if not own and not written:
         return {}
     origin = origin_of(url)
     found: dict[str, str] = {}
-    if path.is_file():
+    if written:
         found.update(_parsed(_read(path), str(path)).get(origin, {}))
     if own:
         found.update(_parsed(_json(own, "MODELZOO_AUTH"), "MODELZOO_AUTH").get(origin, {}))

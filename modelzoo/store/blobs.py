@@ -67,7 +67,7 @@ def drop(layout: Layout, sha256: str) -> None:
 
 def unreferenced(layout: Layout) -> Iterator[Path]:
     """Every blob, and every reference that leads nowhere."""
-    for path in sorted(layout.blobs.glob("*/??/*")):
+    for path in disk.matching(layout.blobs, "*/??/*"):
         if path.suffix == ".at":
             target = _target(layout, path.with_suffix(""))
             if target is None or not is_plain(target):

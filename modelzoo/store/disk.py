@@ -46,7 +46,7 @@ def refusal(error: OSError, doing: str, path: Path, *, needed: int | None = None
         numbers = "" if needed is None else f" ({_bytes(needed)} needed, {_bytes(free)} free)"
         return DiskFullError(f"Cannot {doing}: {quota}{numbers}.{after}", received=path, hint=ROOM_HINT)
     if error.errno in _REFUSED:
-        owner = next((posix.owner_of(p) for p in (path, *path.parents) if p.exists()), "another user")
+        owner = next((posix.owner_of(p) for p in (path, *path.parents) if os.path.lexists(p)), "another user")
         return ReadOnlyError(
             f"Cannot {doing}: {error.strerror or error} (it belongs to {owner}).{after}",
             received=path,
@@ -87,7 +87,7 @@ def _temporary(path: Path) -> Path:
 def strays(folder: Path, stray_age: float) -> list[Path]:
     """Unfinished files of `write_whole` whose process was killed; of other machines only those that are old."""
     found = []
-    for path in folder.glob(".*.tmp"):
+    for path in matching(folder, ".*.tmp"):
         pid, _, machine = path.name.split(".")[-3].partition("-")
         try:
             here = machine == posix.machine_digest() and pid.isdecimal()
@@ -97,6 +97,14 @@ def strays(folder: Path, stray_age: float) -> list[Path]:
         if gone:
             found.append(path)
     return found
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """The paths in `folder` that match; none where it is not there or cannot be read."""
+    try:
+        return sorted(folder.glob(pattern))
+    except OSError:
+        return []
 
 
 def clock(folder: Path) -> float:

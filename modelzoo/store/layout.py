@@ -67,7 +67,7 @@ class Layout:
         with disk.guard("prepare the cache", self.root):
             self.root.mkdir(parents=True, exist_ok=True)
         tag = self.root / "CACHEDIR.TAG"
-        if not tag.exists():
+        if not os.path.lexists(tag):
             disk.write_whole(tag, _TAG, sync=False)
 
     def isolate(self, path: Path) -> Path | None:

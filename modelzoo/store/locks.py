@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import logging
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.errors import LockTimeoutError
-from modelzoo.store import disk, posix
+from modelzoo.store import disk
 
 _log = logging.getLogger("modelzoo")
 _POLL = 0.05
@@ -77,21 +78,9 @@ def held(path: Path, wait: float, progress: Callable[[], object] = lambda: None)
         _introduce(mine)
         yield
     finally:
-        mine.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            mine.unlink(missing_ok=True)
         lock.release()
-
-
-def sweep(folder: Path) -> None:
-    """Removes the introductions of processes of this machine that were killed while they held a lock."""
-    import platform
-
-    for path in folder.glob("*.holder"):
-        try:
-            text = json.loads(path.read_text())
-            if text["host"] == platform.node() and not posix.is_running(text["pid"]):
-                path.unlink()
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
 
 
 def _introduce(path: Path) -> None:

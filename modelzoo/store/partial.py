@@ -182,15 +182,15 @@ class Partial:
     def release(self) -> None:
         """Closes the file and leaves it for whoever resumes; an empty one is removed."""
         self._close()
-        if not self.path.exists():
-            self._journal.unlink(missing_ok=True)
-        elif self.length == 0:
-            self.discard()
-        else:
-            try:
+        try:
+            if not os.path.lexists(self.path):
+                self._journal.unlink(missing_ok=True)
+            elif self.length == 0:
+                self.discard()
+            else:
                 self._write_journal("")
-            except Exception:  # the disk may be full: then the process's end releases it
-                pass
+        except Exception:  # the disk may be full, or the path too long: then the process's end releases it
+            pass
 
     def discard(self) -> None:
         """Closes and removes the file."""
@@ -214,7 +214,8 @@ def abandoned(folder: Path, identifier: str, stray_age: float) -> list[Path]:
     """What earlier attempts at this download (`*`: at any) left and nobody writes any more, without the journals."""
     found = []
     now = None
-    for path in {p.with_suffix(".part") for p in folder.glob(f"{identifier}.*") if p.suffix in (".part", ".journal")}:
+    both = [*disk.matching(folder, f"{identifier}.*.part"), *disk.matching(folder, f"{identifier}.*.journal")]
+    for path in sorted({path.with_suffix(".part") for path in both}):
         journal = path.with_suffix(".journal")
         try:
             state = _writer(path, _read_journal(journal))
@@ -253,7 +254,7 @@ def _writer(path: Path, facts: dict[str, Any]) -> str:
 
 
 def _parts(folder: Path, identifier: str) -> list[Path]:
-    return [path for path in folder.glob(f"{identifier}.*.part") if _is_plain(path)]
+    return [path for path in disk.matching(folder, f"{identifier}.*.part") if _is_plain(path)]
 
 
 def _is_plain(path: Path) -> bool:

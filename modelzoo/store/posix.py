@@ -55,6 +55,14 @@ def is_regular(status: os.stat_result) -> bool:
     return stat.S_ISREG(status.st_mode)
 
 
+def is_link(path: Path) -> bool:
+    """True for a symbolic link; False too where that cannot be seen."""
+    try:
+        return stat.S_ISLNK(path.lstat().st_mode)
+    except OSError:
+        return False
+
+
 def make_read_only(path: Path) -> None:
     """Everybody may read and nobody write, as far as the process's umask lets others read at all."""
     mode = stat.S_IMODE(path.lstat().st_mode)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from modelzoo.errors import CacheError, DiskError, UnpinnedError
-from modelzoo.store import asked, paths, upkeep
+from modelzoo.store import asked, disk, paths, posix, upkeep
 from modelzoo.store.digests import is_pinned
 from modelzoo.store.layout import Layout, size_of
 from modelzoo.store.manifests import KeptFile, Manifest, fetched
@@ -90,7 +90,7 @@ class Store:
 
         def pace() -> object:
             """Changes as long as whoever holds the lock gets on."""
-            stages = [size_of(path) for path in layout.partial.glob(f"{key_folder(key)}.*.stage")]
+            stages = [size_of(path) for path in disk.matching(layout.partial, f"{key_folder(key)}.*.stage")]
             return stages, [partial.kept_bytes(layout.partial, name) for name in names]
 
         with locks.held(layout.model_lock(key), self._policy.lock_wait, pace):
@@ -104,8 +104,9 @@ class Store:
                     ).run()
                     break
                 except CacheError:  # where locks do nothing, another process may have moved a file before us
-                    if not left or not self.root.is_dir():
+                    if not left or not os.path.lexists(self.root):
                         raise
+            self._ready(key, bound)  # without locks, folder and manifest may be of two processes: this mends it
             for source, asked_for in zip(bound, wanted, strict=True):
                 kept = manifest.source(source.name)
                 if not is_pinned(source.digests) and kept is not None:
@@ -195,7 +196,7 @@ class Store:
 
     def _files(self, key: str, wanted: Sequence[Source] | None) -> tuple[tuple[KeptFile, ...] | None, Manifest | None]:
         manifest = Manifest.read(self._layout.manifest(key))
-        if manifest is None or manifest.key != key or self._layout.model(key).is_symlink():
+        if manifest is None or manifest.key != key or posix.is_link(self._layout.model(key)):
             return None, None
         return manifest.files_of_all(wanted), manifest
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelzoo.errors import DiskError, LockTimeoutError, UnknownModelError
-from modelzoo.store import disk
+from modelzoo.store import disk, posix
 from modelzoo.store.layout import Layout, remove_quietly, remove_tree, size_of
 from modelzoo.store.manifests import KeptFile, Manifest
 from modelzoo.store.policy import Policy
@@ -127,7 +127,7 @@ def _verdict(layout: Layout, key: str, folder: Path, file: KeptFile) -> Verdict:
         return Verdict(key, file.name, path, "damaged", f"it cannot be read: {error.strerror}")
     if not detail:
         return Verdict(key, file.name, path, "ok")
-    moved = layout.isolate(folder if folder.is_symlink() else path)
+    moved = layout.isolate(folder if posix.is_link(folder) else path)
     detail += f"; moved to {moved}" if moved else "; it could not be moved to quarantine"
     return Verdict(key, file.name, path, "damaged", detail)
 
@@ -139,7 +139,7 @@ def remove(layout: Layout, key: str, policy: Policy) -> Removal:
     from modelzoo.store.partial import sweep
 
     path, folder = layout.manifest(key), layout.model(key)
-    if not path.exists() and not os.path.lexists(folder):
+    if not os.path.lexists(path) and not os.path.lexists(folder):
         raise _unknown(key, [manifest.key for manifest in _manifests(layout)])
     with locks.held(layout.model_lock(key), policy.lock_wait):
         manifest = Manifest.read(path)
@@ -211,8 +211,7 @@ def _sweep(layout: Layout, policy: Policy, dry_run: bool) -> tuple[int, int]:
         others.extend(_orphans(layout))
         for place in (layout.root, layout.partial, layout.manifests):
             others.extend(disk.strays(place, policy.stray_age))
-    if layout.quarantine.is_dir():
-        others.extend(layout.quarantine.iterdir())
+    others.extend(disk.matching(layout.quarantine, "*"))
     if dry_run:
         return len(downloads), sum(map(size_of, [*downloads, *others]))
     count, freed = partial.sweep(layout.partial, "*", policy.stray_age)
@@ -227,7 +226,7 @@ def _is_busy(layout: Layout) -> bool:
     """True while some process fetches a model."""
     from modelzoo.store import locks
 
-    for path in layout.locks.glob("model-*.lock"):
+    for path in disk.matching(layout.locks, "model-*.lock"):
         try:
             with locks.held(path, 0.0):
                 pass
@@ -238,18 +237,13 @@ def _is_busy(layout: Layout) -> bool:
 
 def _orphans(layout: Layout) -> list[Path]:
     """Folders of models that no manifest describes: left by a kill, and fetched again from their blobs."""
-    if not layout.models.is_dir():
-        return []
     described = {layout.model(manifest.key) for manifest in _manifests(layout)}
-    return [path for path in layout.models.iterdir() if path not in described]
+    return [path for path in disk.matching(layout.models, "*") if path not in described]
 
 
 def _manifests(layout: Layout) -> list[Manifest]:
     """All that can be read, by key."""
-    try:
-        paths = sorted(layout.manifests.glob("*.json"))
-    except OSError:
-        return []
+    paths = disk.matching(layout.manifests, "*.json")
     found = (Manifest.read(path) for path in paths if not path.name.startswith("."))
     return sorted((one for one in found if one is not None), key=lambda one: one.key)
 

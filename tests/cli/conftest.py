@@ -39,9 +39,10 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "ssl_cert_file"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    for name in ("MODELZOO_REGISTRY", "MODELZOO_OFFLINE", "MODELZOO_DEBUG", "XDG_CACHE_HOME"):
+    for name in ("MODELZOO_REGISTRY", "MODELZOO_OFFLINE", "MODELZOO_DEBUG", "MODELZOO_MIRROR", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MODELZOO_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("MODELZOO_CONFIG", str(tmp_path / "config"))
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "3")
     (tmp_path / "work").mkdir()

@@ -131,7 +131,7 @@ def test_a_shell_completes_verbs_options_models_and_taps(complete, tiny: Tiny) -
     assert complete("modelzoo cache pr") == ["prune"]
     assert "--framework" in complete("modelzoo list --f")
     assert {"inception_v1", "inception_v3"} <= set(complete("modelzoo info inception_v"))
-    assert complete(f"modelzoo --registry {tiny.registry} info tin") == ["tiny_v1"]
+    assert complete(f"modelzoo --registry {tiny.registry} info tiny_v") == ["tiny_v1"]
     assert "Mixed_5c" in complete("modelzoo features inception_v1 --tap Mixed_5")
 
 

@@ -267,6 +267,7 @@ def test_initialisers_are_as_before_even_after_a_failure():
     with pytest.raises(RuntimeError), blank_weights():
         assert keras.initializers.VarianceScaling.__call__ is not before
         assert not np.any(np.asarray(keras.initializers.GlorotUniform()((3, 4))))
+        assert not np.any(np.asarray(keras.initializers.Ones()((3, 4))))
         with blank_weights():
             pass
         assert not np.any(np.asarray(keras.initializers.HeNormal()((3, 4))))

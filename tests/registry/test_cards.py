@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from modelzoo import errors
@@ -18,19 +19,49 @@ from modelzoo.registry.card import DEEPEST
 from modelzoo.registry.loading import builtin_registry
 
 MODELS = builtin_registry().models
-CONVERTERS = ("onnx",)
+CONVERTERS = ("caffe", "onnx", "tensorflow")
 
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_built_in_card_has_no_error(name):
     problems = check_entry(name, MODELS[name], networks=NETWORKS, converters=CONVERTERS)
     assert [str(problem) for problem in problems if problem.level == "error"] == []
-    assert {problem.rule for problem in problems} <= {"digests", "licence"}  # nobody states them
+    assert {problem.rule for problem in problems} <= {"digests", "licence", "labels", "preprocessing", "urls"}
+    if "network" in MODELS[name].get("build", {}):  # of what our code builds, all is known
+        assert {problem.rule for problem in problems} <= {"digests", "licence"}
 
 
 def test_names_and_aliases_are_unique_and_variants_are_cards():
     found = check_registry(MODELS, networks=NETWORKS, converters=CONVERTERS)
     assert [str(problem) for problem in found if problem.level == "error" or problem.rule == "variants"] == []
+
+
+def test_the_registry_is_as_large_and_as_trustworthy_as_it_says():
+    cards = [Card.from_dict(name, raw) for name, raw in MODELS.items()]
+    trust = [card.trust for card in cards]
+    assert len(cards) >= 684
+    assert trust.count("pinned") >= 365
+    assert {card.framework for card in cards} == {"caffe", "keras", "onnx", "tensorflow", "tf-slim"}
+    assert sum(card.available for card in cards) >= 460
+    for card in cards:
+        assert card.sources, card.name
+        assert card.licence == "unknown" or card.licence.isprintable()
+        assert all(file.pinned for file in card.files if not file.optional) == (card.trust == "pinned") or not card.files
+
+
+def test_a_built_in_card_can_preprocess_what_it_says_it_takes():
+    from modelzoo.pretrained import card_preprocess
+
+    image = np.random.default_rng(0).integers(0, 256, (47, 61, 3), np.uint8)
+    seen = 0
+    for name in sorted(MODELS)[::5]:
+        card = Card.from_dict(name, MODELS[name])
+        preprocess = card_preprocess(card) if not any(f.role == "mean" for f in card.files) else None
+        shape = card.inputs[0].shape if card.inputs else ()
+        if preprocess is not None and None not in shape:
+            seen += 1
+            assert preprocess(image).shape[-3:] == shape, name
+    assert seen >= 60
 
 
 def test_no_name_stands_twice_in_the_file_and_they_are_sorted():
@@ -93,6 +124,7 @@ FACTS = {
     "keras_torch": {"interpolation", "mean", "std"},
     "caffe": {"interpolation", "mean"},
     "inside": {"interpolation"},
+    "rescale": {"interpolation", "mean", "std"},
     "lenet": {"mean", "std"},
     "cifarnet": set(),
 }
@@ -102,12 +134,14 @@ def test_built_in_cards_of_one_family_state_the_same_numbers():
     numbers: dict[str, set[str]] = {}
     for name, raw in MODELS.items():
         for one in raw.get("inputs", ()):
-            how = one["preprocess"]
+            how = one.get("preprocess")
+            if how is None:
+                continue
             assert FACTS[how["family"]] <= set(how), name
             said = {key: how[key] for key in ("crop_fraction", "half_pixel_centers", "mean", "std") if key in how}
             numbers.setdefault(how["family"], set()).add(json.dumps(said, sort_keys=True))
     varied = {family for family, said in numbers.items() if len(said) > 1}
-    assert varied <= {"caffe"}  # whose networks were trained with means of their own
+    assert varied <= {"caffe", "rescale", "inside"}  # whose networks were trained with numbers of their own
 
 
 def good() -> dict:
@@ -160,7 +194,7 @@ BREAKS = {
     "a file of labels that is none": ("labels", lambda card: card.update(labels={"file": "labels.txt"})),
     "no output": ("labels", lambda card: card.pop("outputs")),
     "a network of nobody": ("build", lambda card: card.update(build={"network": "resnet_of_nobody"})),
-    "a converter of nobody": ("build", lambda card: card.update(build={"converter": "caffe"})),
+    "a converter of nobody": ("build", lambda card: card.update(build={"converter": "torch"})),
     "nothing builds it": ("build", lambda card: card.pop("build")),
     "a need that is met": ("build", lambda card: card["build"].update(needs=["network inception_v1"])),
     "no input": ("preprocessing", lambda card: card.pop("inputs")),
@@ -185,6 +219,52 @@ def test_each_rule_finds_what_it_is_for(case):
     card = good()
     change(card)
     assert rules(card) == {rule}
+
+
+def test_a_converted_file_may_say_itself_what_goes_in_and_comes_out():
+    card = good() | {"build": {"converter": "onnx"}}
+    for field in ("inputs", "outputs"):
+        del card[field]
+    assert rules(card) == set()
+    assert {"preprocessing", "labels"} <= rules(card, "warning")
+    card = good() | {"build": {"converter": "onnx"}}
+    del card["inputs"][0]["preprocess"]
+    assert rules(card) == set()
+    assert "preprocessing" in rules(card, "warning")
+
+
+def test_taps_are_compared_with_those_that_the_model_has():
+    def taps(card):
+        return ["Conv2d_1a_7x7", "Mixed_4f"] if card.name == "mine" else None
+
+    card = good() | {"taps": ["Mixed_4f", "Mixed_4g"]}
+    (problem,) = [one for one in check_entry("mine", card, taps=taps) if one.rule == "taps"]
+    assert problem.level == "error"
+    assert "'Mixed_4g'" in problem.text
+    assert "'Mixed_4f'" in problem.text  # the nearest that there is
+    assert not [one for one in check_entry("other", card, taps=taps) if one.rule == "taps"]
+
+
+@pytest.mark.slow
+def test_the_taps_of_the_built_in_cards_are_those_of_their_networks():
+    from modelzoo import networks
+
+    known: dict[str, set[str]] = {}
+
+    def taps(card):
+        if card.build.network not in NETWORKS or card.build.needs:
+            return None
+        key = json.dumps([card.build.network, card.build.args])
+        if key not in known:
+            known[key] = set(networks.build(card.build.network, **card.build.args).taps)
+        if set(card.taps) <= known[key]:
+            return known[key]
+        shape = tuple(card.inputs[0].shape)  # some end points have another name at another size
+        return set(networks.build(card.build.network, input_shape=shape, **card.build.args).taps)
+
+    found = check_registry(MODELS, taps=taps)
+    assert [str(problem) for problem in found if problem.rule == "taps"] == []
+    assert len(known) >= 33
 
 
 def test_several_inputs_and_mean_files_and_labels_from_an_archive_are_right():

@@ -20,6 +20,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.store.killable import warm_up
+
 _NEWNS, _NEWUSER = 0x00020000, 0x10000000
 _READ_ONLY, _REMOUNT, _PRIVATE, _NO_LINKS = 1, 32, (1 << 18) | (1 << 14), 256
 
@@ -63,6 +65,7 @@ def run(function: Callable[[], object], mounts: Sequence[Mount], user: int | Non
 
 def become(user: int) -> None:
     """Gives up root for good; what is written from now on may be changed by the group, which is `user`'s too."""
+    warm_up()
     os.umask(0o002)
     os.setgroups([])
     os.setgid(60_000)
@@ -124,21 +127,20 @@ def _works(kind: str) -> bool:
         mounts = [Mount(place, "8388608" if kind == "ext4" else "", "ext4" if kind == "ext4" else "tmpfs")]
         if kind == "ext4":
             mounts = [mounts[0]._replace(place=place / "disk")]
-        if kind == "overlay":
-            mounts.append(overlay(place, place / "merged"))
         if kind == "nosymfollow":
             mounts = [no_symlinks(place)]
         try:
-            run(lambda: None, mounts)
+            run(lambda: mount_overlay(place, place / "merged") if kind == "overlay" else None, mounts)
         except pytest.fail.Exception:
             return False
     return True
 
 
-def overlay(place: Path, merged: Path) -> Mount:
-    """An overlay of place/upper over place/lower, as containers have; mount it with `mount_overlay`."""
-    options = f"lowerdir={place}/lower,upperdir={place}/upper,workdir={place}/work"
-    return Mount(merged, options, "overlay")
+def mount_overlay(layers: Path, merged: Path) -> None:
+    """Mounts an overlay of layers/upper over layers/lower, as containers have it. To be called by a child of `run`."""
+    for name in ("lower", "upper", "work"):
+        (layers / name).mkdir(exist_ok=True)
+    mount(Mount(merged, f"lowerdir={layers}/lower,upperdir={layers}/upper,workdir={layers}/work", "overlay"))
 
 
 def needs(kind: str) -> pytest.MarkDecorator:

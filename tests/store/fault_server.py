@@ -90,13 +90,22 @@ class FaultServer:
         self._always: dict[str, Fault] = {}
         self._lock = threading.Lock()
         self.closing = threading.Event()
-        self._server = ThreadingHTTPServer((host, 0), type("Handler", (_Handler,), {"owner": self}))
-        self._server.daemon_threads = True
+        self._server = _Server((host, 0), type("Handler", (_Handler,), {"owner": self}))
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"{'https' if tls else 'http'}://{host}:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
+
+    def settle(self) -> None:
+        """Waits until the requests of processes that were killed are noted and done with."""
+        with socket.create_connection(self._server.server_address[:2], timeout=10) as last:
+            last.sendall(b"GET /last HTTP/1.0\r\n\r\n")
+            while last.recv(1 << 10):
+                pass
+        with self._server.calm:
+            assert self._server.calm.wait_for(lambda: self._server.busy == 0, timeout=10)
+        self.seen[:] = [one for one in self.seen if one.path != "/last"]
 
     def close(self) -> None:
         self.closing.set()
@@ -135,6 +144,33 @@ class FaultServer:
             data, etag = self._files[path]
             script = self._scripts[path]
             return data, etag, script.pop(0) if script else self._always[path]
+
+
+class _Server(ThreadingHTTPServer):
+    """Counts the connections that are served now."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self.busy = 0
+        self.calm = threading.Condition()
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        with self.calm:
+            self.busy += 1
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            with self.calm:
+                self.busy -= 1
+                self.calm.notify_all()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        pass  # a client that has gone, or does not like the certificate
 
 
 class _Handler(BaseHTTPRequestHandler):

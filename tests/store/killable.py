@@ -25,7 +25,7 @@ _EVENTS = {
 
 def main() -> None:
     """Answers line after line until the input ends."""
-    _warm_up()
+    warm_up()
     for line in sys.stdin:
         order = json.loads(line)
         reading, writing = os.pipe()
@@ -71,7 +71,8 @@ def _work(order: dict[str, Any], answer: int) -> None:
         os._exit(code)
 
 
-def _warm_up() -> None:
+def warm_up() -> None:
+    """Imports all that a fetch needs, so that neither a kill nor another user's rights come in between."""
     import importlib
 
     for name in ("requests", "filelock", "encodings.idna", "email.utils", "bz2", "lzma"):

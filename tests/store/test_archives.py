@@ -193,3 +193,102 @@ def test_an_archive_inside_an_archive_is_just_a_file(server, store):
     inner = KINDS["zip"]
     fetched = fetch(server, store, tar(("inner.zip", inner)), Member("inner.zip", "weights"))
     assert fetched.files["weights"].read_bytes() == inner
+
+
+def entry(name: str, size: int = 0, mode: int = 0o644, **fields: object) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode = size, mode
+    for field, value in fields.items():
+        setattr(info, field, value)
+    return info
+
+
+LINKS = {
+    "hard link to a name outside": link("net/link", "../../../etc/passwd", tarfile.LNKTYPE),
+    "hard link to an absolute name": link("net/link", "/etc/passwd", tarfile.LNKTYPE),
+    "hard link with a name outside": link("../escaped", "net/net.ckpt", tarfile.LNKTYPE),
+    "hard link over a wanted member": link("net/net.ckpt", "net/labels.txt", tarfile.LNKTYPE),
+    "symbolic link with a name outside": link("../escaped", "net.ckpt", tarfile.SYMTYPE),
+    "symbolic link inside": link("net/link", "net.ckpt", tarfile.SYMTYPE),
+}
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["before", "behind"])
+@pytest.mark.parametrize("item", LINKS.values(), ids=LINKS)
+def test_no_link_is_made_or_followed(server, store, tmp_path, item, first):
+    files = (("net/labels.txt", LABELS),) if item.name == "net/net.ckpt" else FIRST
+    data = tar(item, *files) if first else tar(*files, item)
+    with pytest.raises(ArchiveError, match="not safe"):
+        fetch(server, store, data)
+    assert visible(store.root) == [] and not list(tmp_path.rglob("*escaped*"))
+
+
+def test_the_archive_that_escapes_tarfiles_data_filter_is_stopped(server, store, tmp_path):
+    """CVE-2025-4517: folders with long names behind short links, until the real path is longer than PATH_MAX and
+    `realpath` ends early; then a link out of the folder, and a file and a hard link through it.
+    """
+    long, step, parts = "d" * 247, "abcdefghijklmnop", [tarfile.TarInfo("net")]
+    parts[0].type = tarfile.DIRTYPE
+    path = ""
+    for letter in step:
+        folder = entry(f"{path}{long}", type=tarfile.DIRTYPE)
+        parts += [folder, link(f"{path}{letter}", long, tarfile.SYMTYPE)]
+        path += f"{letter}/"
+    deep = "/".join(step) + "/" + "l" * 254
+    parts.append(link(deep, "../" * len(step), tarfile.SYMTYPE))
+    parts.append(link("escape", f"{deep}/../../..", tarfile.SYMTYPE))
+    parts.append(link("flag", "escape/escaped", tarfile.LNKTYPE))
+    with pytest.raises(ArchiveError, match="not safe"):
+        fetch(server, store, tar(*parts, ("flag", b"escaped"), *FIRST))
+    with pytest.raises(ArchiveError, match="not safe"):
+        fetch(server, store, tar(*FIRST, *parts, ("flag", b"escaped")))
+    assert visible(store.root) == [] and not list(tmp_path.rglob("*escaped*"))
+
+
+def test_modes_and_owners_of_members_do_not_count(server, store):
+    """setuid, setgid, sticky, writable for all, and of somebody else."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, data in FIRST:
+            archive.addfile(entry(name, len(data), 0o7777, uid=0, gid=0, uname="root"), io.BytesIO(data))
+    for path in fetch(server, store, buffer.getvalue()).files.values():
+        assert path.stat().st_mode & 0o7777 == 0o444
+
+
+SPARSE = {
+    "GNU type": entry("net/hole", type=b"S"),
+    "pax 0.1": entry("net/hole", pax_headers={"GNU.sparse.map": "0,1", "GNU.sparse.size": str(1 << 40)}),
+    "pax 1.0": entry("net/hole", pax_headers={"GNU.sparse.major": "1", "GNU.sparse.realsize": str(1 << 40)}),
+}
+
+
+@pytest.mark.parametrize("item", SPARSE.values(), ids=SPARSE)
+def test_sparse_files_are_refused(server, store, item):
+    with pytest.raises(ArchiveError, match="sparse file"):
+        fetch(server, store, tar(*FIRST, item))
+
+
+def test_a_size_out_of_all_measure_is_refused(server, store):
+    """In a header that is right but for its size: 2 to the 62 bytes."""
+    block = bytearray(entry("net/net.ckpt").tobuf())
+    block[124:136] = b"\x80" + (1 << 62).to_bytes(11, "big")
+    block[148:156] = b" " * 8
+    block[148:156] = b"%06o\0 " % sum(block[:512])
+    with pytest.raises(ArchiveError, match="out of all measure"):
+        fetch(server, store, bytes(block) + bytes(1024))
+
+
+def test_a_million_members_are_not_waited_for(server, store):
+    """Half a gigabyte of headers in half a megabyte; reading stops at the bound."""
+    folders = gzip.compress(entry("net/folder", type=tarfile.DIRTYPE).tobuf()[:512] * 2000, mtime=0)
+    data = folders * 500 + gzip.compress(bytes(1024), mtime=0)
+    with pytest.raises(ArchiveError, match="more than 10,000 entries"):
+        fetch(server, store, data)
+
+
+def test_a_zip_that_states_a_million_members_is_refused_unread(server, store):
+    data = bytearray(zipped(*FIRST))
+    at = data.rindex(b"PK\5\6")
+    data[at + 8 : at + 12] = (60_000).to_bytes(2, "little") * 2
+    with pytest.raises(ArchiveError, match="more than 10,000 entries"):
+        fetch(server, store, bytes(data))

@@ -156,6 +156,35 @@ def test_a_link_in_the_place_of_an_entry_is_not_followed(server, store, tmp_path
     assert len(server.seen) == 2
 
 
+@pytest.mark.parametrize("what", ["blob", "partial", "journal", "manifest", "model"])
+@pytest.mark.parametrize("right", [True, False], ids=["to the right bytes", "to others"])
+def test_no_link_that_somebody_leaves_in_the_cache_is_written_through(server, store, tmp_path, what, right):
+    """Whatever lies behind it stays as it is, and what the model's folder gets are files of its own."""
+    source = pinned(DATA, server.serve("/f", DATA))
+    digest = source.digests["sha256"]
+    places = {
+        "blob": store.root / "blobs" / "sha256" / digest[:2] / digest,
+        "partial": store.root / "partial" / f"sha256-{digest}.abcdefabcdef.part",
+        "journal": store.root / "partial" / f"sha256-{digest}.abcdefabcdef.journal",
+        "manifest": store.root / "manifests" / "net.json",
+        "model": store.root / "models" / "net",
+    }
+    outside = tmp_path / "outside"
+    if what == "model":
+        outside.mkdir()
+        (outside / "net.bin").write_bytes(DATA if right else b"mine")
+    else:
+        outside.write_bytes(DATA if right else b"mine")
+    places[what].parent.mkdir(parents=True)
+    places[what].symlink_to(outside)
+    fetched = store.fetch("net", [source])
+    assert fetched.files["weights"].read_bytes() == DATA and len(server.seen) == 1
+    assert not fetched.path.is_symlink() and not fetched.files["weights"].is_symlink()
+    held = outside / "net.bin" if what == "model" else outside
+    assert held.read_bytes() == (DATA if right else b"mine")
+    assert [one.status for one in store.verify()] == ["ok"]
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"version": 1}', '{"version": 99, "key": "net"}'])
 def test_a_manifest_that_cannot_be_read_costs_no_download(server, store, damage):
     source = pinned(DATA, server.serve("/f", DATA))
@@ -172,6 +201,28 @@ def test_a_cache_deleted_underneath_is_an_error_and_the_next_fetch_works(server,
     with pytest.raises(CacheError, match="was the cache deleted"):
         gone.fetch("net", [source])
     assert make_store().fetch("net", [source]).files["weights"].read_bytes() == DATA
+
+
+@pytest.mark.parametrize("symbolic", [True, False], ids=["symbolic", "hard"])
+def test_neither_symbolic_nor_hard_links_are_needed(server, store, monkeypatch, symbolic):
+    """As on FAT, or on Windows without its developer mode."""
+    failing(monkeypatch, os, "symlink" if symbolic else "link", errno.EPERM)
+    source = pinned(DATA, server.serve("/f", DATA))
+    for key in ("net", "other"):
+        fetched = store.fetch(key, [source])
+        assert fetched.files["weights"].read_bytes() == DATA and fetched.files["weights"].lstat().st_nlink == 1
+    assert len(server.seen) == 1 and {one.status for one in store.verify()} == {"ok"}
+    assert not [path for path in store.root.rglob("*") if path.is_symlink()]
+
+
+def test_names_that_a_disk_takes_for_one_never_meet(server, store):
+    """All names that the cache itself makes are lower-case, so that they are as different as their models."""
+    for key in ("net", "a.b/net", "con", "ns/aux.v1"):
+        store.fetch(key, [pinned(DATA, server.serve("/f", DATA), name="Net.BIN")])
+    own = [path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.name != "Net.BIN"]
+    made = [name for name in own if name != "CACHEDIR.TAG"]
+    assert all(name == name.lower() for name in made) and len(made) == len(set(made))
+    assert {"models/con~", "models/ns+aux~.v1", "models/a.b+net"} <= set(made)
 
 
 def test_a_real_file_is_not_opened_through_a_link(tmp_path):

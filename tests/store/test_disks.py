@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -168,10 +171,8 @@ def test_a_model_of_a_lower_layer_is_replaced(server, root, tmp_path):
     shared = pinned(b"labels", server.serve("/labels", b"labels"), name="labels", role="labels")
 
     def check() -> None:
-        for name in ("lower", "upper", "work"):
-            (below / name).mkdir()
         store_in(below / "lower").fetch("net", [old, shared])
-        disks.mount(disks.overlay(below, root))
+        disks.mount_overlay(below, root)
         assert store_in(root).locate("net", [old, shared]) is not None
         fetched = store_in(root).fetch("net", [new, shared])
         assert fetched.files["weights"].read_bytes() == DATA and fetched.files["labels"].read_bytes() == b"labels"
@@ -201,9 +202,19 @@ def test_no_symbolic_link_is_needed(server, root):
     disks.run(check, [disks.no_symlinks(root)])
 
 
+@pytest.fixture
+def public() -> Iterator[Path]:
+    """A folder that every user can reach."""
+    folder = Path(tempfile.mkdtemp(dir="/tmp"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
 @disks.needs_root
 @disks.needs("tmpfs")
-def test_a_cache_of_another_user_serves_and_says_whose_it_is(server, root):
+def test_a_cache_of_another_user_serves_and_says_whose_it_is(server, public):
+    root = public / "cache"
     source = pinned(DATA, server.serve("/f", DATA))
     other = pinned(DATA[1:], server.serve("/g", DATA[1:]))
 
@@ -222,8 +233,28 @@ def test_a_cache_of_another_user_serves_and_says_whose_it_is(server, root):
 
 @disks.needs_root
 @disks.needs("tmpfs")
-def test_users_of_one_group_share_a_cache(server, root):
+def test_a_cache_behind_a_closed_door_is_one_that_cannot_be_written(server, public):
+    source = pinned(DATA, server.serve("/f", DATA))
+    root = public / "disk" / "cache"
+
+    def check() -> None:
+        store_in(root).fetch("net", [source])
+        disks.become(65_533)
+        store = store_in(root)
+        assert store.locate("net", [source]) is None and store.entries() == store.verify() == ()
+        assert not store.plan("net", [source])[0].cached
+        with pytest.raises(ReadOnlyError, match="Permission denied"):
+            store.fetch("net", [source])
+
+    disks.run(check, [Mount(public / "disk", "mode=0700")])
+    assert len(server.seen) == 1
+
+
+@disks.needs_root
+@disks.needs("tmpfs")
+def test_users_of_one_group_share_a_cache(server, public):
     """One leaves half a file and a whole model; another goes on, links nothing of the first, and looks after both."""
+    root = public / "cache"
     source = pinned(DATA, server.serve("/f", DATA))
     half = pinned(DATA[1:], server.serve("/g", DATA[1:], [Fault(cut=500_000)]))
 

@@ -91,6 +91,16 @@ def test_what_is_complete_already_costs_no_request(server, root, store, size):
     assert len(server.seen) == 1
 
 
+def test_a_server_that_says_that_nothing_is_left_is_believed_only_by_the_digest(server, root, store):
+    """416: with a digest what is complete is never asked for; without one it is fetched anew, since nobody knows."""
+    loose = Source("f", "weights", (server.serve("/f", DATA, [Fault(cut=1000)]),), None, {})
+    interrupted(root, loose, trust_first_use=True)
+    with part(root).open("ab") as stream:
+        stream.write(OTHER[1000:])
+    assert store.fetch("net", [loose], trust_first_use=True).files["weights"].read_bytes() == DATA
+    assert server.ranges("/f") == [None, "bytes=300000-", None]
+
+
 @pytest.mark.parametrize("size", [True, False], ids=["size known", "size unknown"])
 def test_what_is_longer_than_the_file_is_thrown_away(server, root, store, size):
     source = pinned(DATA, server.serve("/f", DATA, [Fault(cut=1000)]), size=size)

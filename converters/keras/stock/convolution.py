@@ -53,7 +53,7 @@ def conv(
         return None
     if not window.exact and not window.same:
         return None
-    if x.shape[1] is not None and x.shape[1] != w.shape[1] * group:
+    if x.shape[1] != w.shape[1] * group:  # nor where the number of channels is open
         return None
     tensor = at.last(x)
     padding = "valid" if window.plain else "same" if window.same else "explicit"
@@ -98,6 +98,8 @@ def conv_transpose(
     if not _constants(w, b) or group > _GROUPS or output_shape or auto_pad not in ("NOTSET", "VALID", ""):
         return None
     rank = w.ndim - 2
+    if x.shape[1] != w.shape[0]:
+        return None
     steps, spread = tuple(strides or [1] * rank), tuple(dilations or [1] * rank)
     if rank not in _TRANSPOSED or (max(spread) > 1 and max(steps) > 1):
         return None

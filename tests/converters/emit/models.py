@@ -109,12 +109,12 @@ def drawn(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
     """Normal numbers for each input, in the model's flat order; open sizes are 2."""
     generator = np.random.default_rng(seed)
     return [
-        generator.standard_normal([2 if size is None else size for size in tensor.shape]).astype(tensor.dtype)
+        generator.standard_normal([2 if size is None else size for size in tensor.shape]).astype(str(tensor.dtype))
         for tensor in model.inputs
     ]
 
 
 def run(model: keras.Model, values: list[np.ndarray]) -> list[np.ndarray]:
     """The outputs in the model's flat order."""
-    fed = keras.tree.pack_sequence_as(model.input, values)
+    fed = keras.tree.pack_sequence_as(model.input, values) if len(values) > 1 else values[0]
     return [np.asarray(item) for item in keras.tree.flatten(model(fed, training=False))]

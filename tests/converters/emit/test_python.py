@@ -18,7 +18,8 @@ from safetensors import safe_open
 
 from converters.emit import write_python
 from modelzoo import errors
-from tests.converters.emit.models import MODELS, drawn, residuals, run, several, slim
+from modelzoo.networks import build
+from tests.converters.emit.models import MODELS, drawn, light, residuals, run, several, slim
 
 #: Runs each file in a folder on the inputs beside it, in a process that has neither modelzoo nor converters.
 ALONE = """
@@ -88,7 +89,8 @@ def test_the_file_alone_gives_the_same_bits(written, name):
 def test_layers_keep_their_names_and_weights_are_called_after_them(written, name):
     folder, models = written
     model = models[name]
-    assert sorted(np.load(folder / f"{name}.out.npz")["layers"]) == sorted(layer.name for layer in model.layers)
+    wanted = {layer.name for layer in model.layers} | {tensor._keras_history.operation.name for tensor in model.inputs}
+    assert sorted(np.load(folder / f"{name}.out.npz")["layers"]) == sorted(wanted)
     with safe_open(folder / f"{name}.safetensors", framework="np") as arrays:
         keys = list(arrays.keys())
         assert len(keys) == sum(len(layer.weights) for layer in model.layers)
@@ -106,6 +108,40 @@ def test_the_file_is_formatted(written, name):
     checked = [sys.executable, "-m", "ruff", "check", "--isolated", "--line-length", "100", "--select", "E,F,I,W,N,UP"]
     done = subprocess.run([*checked, str(path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+#: Networks of slim -> more lines than this would mean that a repetition was not seen.
+NETWORKS = {
+    "inception_resnet_v2": 200,
+    "inception_v3": 160,
+    "mobilenet_v1": 80,
+    "mobilenet_v2": 125,
+    "mobilenet_v3_small": 190,
+    "nasnet_mobile": 350,
+    "resnet_v1_50": 115,
+    "resnet_v2_50": 120,
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network_of_slim_becomes_a_short_file(tmp_path, name):
+    model = build(name, input_shape=(96, 96, 3), classes=5)
+    path = write_python(model, tmp_path / "net.py")
+    assert len(path.read_text().splitlines()) <= NETWORKS[name]
+    again = load(path).build()
+    np.testing.assert_array_equal(run(again, drawn(again))[0], run(model, drawn(model))[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "lines"), [("densenet121", 230), ("inception_v1", 100), ("resnet50", 120)])
+def test_a_light_network_of_onnx_becomes_a_short_file(tmp_path, name, lines):
+    model = light(name)
+    path = write_python(model, tmp_path / "net.py")
+    assert len(path.read_text().splitlines()) <= lines
+    again = load(path).build()
+    values = [value[:1] for value in drawn(model)]
+    np.testing.assert_array_equal(run(again, values)[0], run(model, values)[0])
 
 
 def test_each_config_comes_back(tmp_path):
@@ -132,17 +168,17 @@ def test_counted_names_become_a_number(tmp_path):
 
 
 def test_without_repetition_each_layer_is_a_line(tmp_path):
-    inputs = keras.Input((8, 8, 3), name="in")
+    inputs = keras.Input((9, 9, 3), name="in")
     x = layers.Conv2D(4, (3, 5), strides=2, activation="relu", name="c")(inputs)
-    x = layers.MaxPooling2D(3, strides=1, name="p")(x)
+    x = layers.MaxPooling2D(2, strides=1, name="p")(x)
     x = layers.MaxPooling2D(1, name="q")(x)
     outputs = layers.Dense(2, kernel_initializer="zeros", name="d")(layers.Flatten(name="f")(x))
     text = write_python(keras.Model(inputs, outputs, name="plain"), tmp_path / "plain.py").read_text()
     body = textwrap.dedent(
         """\
-        inputs = keras.Input((8, 8, 3), name="in")
+        inputs = keras.Input((9, 9, 3), name="in")
         x = layers.Conv2D(4, (3, 5), strides=2, activation="relu", name="c")(inputs)
-        x = layers.MaxPooling2D(3, strides=1, name="p")(x)
+        x = layers.MaxPooling2D(2, strides=1, name="p")(x)
         x = layers.MaxPooling2D(1, name="q")(x)
         x = layers.Flatten(name="f")(x)
         x = layers.Dense(2, kernel_initializer=keras.initializers.Zeros(), name="d")(x)
