@@ -7,16 +7,19 @@ graphs, their constants now variables.
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from modelzoo.errors import DiskError, UsageError
+from converters.emit.publishing import publish
+from modelzoo.errors import UsageError
 
 __all__ = ["TARGETS", "convert"]
 
-TARGETS = ("keras", "function", "savedmodel", "onnx")
+TARGETS = ("keras", "function", "savedmodel", "onnx", "litert", "python")
+
+#: Target -> suffix of the file it is kept in.
+_SUFFIXES = {"keras": ".keras", "onnx": ".onnx", "litert": ".tflite", "python": ".py"}
 
 #: Suffixes of Caffe's files; what has none of them is looked at by the ONNX front end, which says what is wrong.
 _CAFFE = (".prototxt", ".caffemodel")
@@ -45,9 +48,11 @@ def convert(
             SavedModel), or a `ModelProto`.
         weights: of a Caffe network: a `.caffemodel` or HDF5 file. None: every layer is filled as the network says.
         to: "keras" a model of stock layers; "function" a callable by source names in the source's layout, for the
-            whole operator set; "savedmodel" a folder; "onnx" the checked model. A TensorFlow graph becomes a Keras
-            model of one layer, a function or a SavedModel.
-        out: where to write it: `.keras`, a folder for "savedmodel", `.onnx`. None: only the object is returned.
+            whole operator set; "savedmodel" a folder; "onnx" the checked model; "litert" a `.tflite` file; "python" a
+            readable Keras source with its weights beside it, which runs alone. A TensorFlow graph becomes a Keras model
+            of one layer, a function or a SavedModel.
+        out: where to write it: `.keras`, a folder for "savedmodel", `.onnx`, `.tflite`, `.py`. None: only the object
+            is returned.
         inputs: input name -> shape in the source's layout, None = dynamic; instead of the declared shapes.
         outputs: tensor or node names instead of the model's outputs.
         phase: of a Caffe network: "test", or "train" for the layers of training, with its dropout and batch statistics.
@@ -59,7 +64,7 @@ def convert(
         rtol: largest error of an output, relative to the reference's largest magnitude.
 
     Returns:
-        The `keras.Model`, the function or the `ModelProto`; the path for "savedmodel".
+        The `keras.Model`, the function or the `ModelProto`; the path for "savedmodel", "litert" and "python".
 
     Raises:
         ConversionError, InvalidGraphError, UnsupportedOperatorError: the model cannot be converted.
@@ -109,9 +114,13 @@ def convert(
     if report is not None:
         report.raise_if_failed()
     if to == "savedmodel":
-        return _publish(Path(out or ""), made.export, folder=True)
+        return publish(Path(out or ""), made.export, folder=True)
+    if to in ("litert", "python"):
+        from converters.emit import write_litert, write_python
+
+        return (write_litert if to == "litert" else write_python)(made, Path(out or ""))
     if to == "keras" and out is not None:
-        _publish(Path(out), made.save, folder=False)
+        publish(Path(out), made.save, folder=False)
     return made
 
 
@@ -124,9 +133,9 @@ def _convert_tensorflow(
     name = Path(model).resolve().stem
     made = convert_graph(model, to=to, inputs=inputs, outputs=outputs, name=name, verify=verify, rtol=rtol)
     if to == "savedmodel":
-        return _publish(Path(out), lambda path: export_graph(made, path), folder=True)
+        return publish(Path(out), lambda path: export_graph(made, path), folder=True)
     if to == "keras" and out is not None:
-        _publish(Path(out), made.save, folder=False)
+        publish(Path(out), made.save, folder=False)
     return made
 
 
@@ -139,8 +148,11 @@ def _check(model: Any, to: str, out: Any, caffe: bool, phase: str) -> None:
         raise UsageError(f"There is no target {to!r}.", received=repr(to), hint=f"to is one of {', '.join(TARGETS)}")
     if to == "savedmodel" and out is None:
         raise UsageError("A SavedModel is a folder: say where it goes.", hint="out='folder', on the command line -o")
-    if to == "keras" and out is not None and Path(out).suffix != ".keras":
-        raise UsageError("Keras keeps a model in a .keras file.", received=str(out), hint="name it NAME.keras")
+    if to in ("litert", "python") and out is None:
+        raise UsageError(f"to={to!r} writes a file: say where it goes.", hint=f"out='NAME{_SUFFIXES[to]}'")
+    suffix = _SUFFIXES.get(to)
+    if suffix is not None and out is not None and Path(out).suffix != suffix:
+        raise UsageError(f"{to} is kept in a {suffix} file.", received=str(out), hint=f"name it NAME{suffix}")
     if not caffe and phase != "test":
         raise UsageError("Only a Caffe network has phases.", received=f"phase={phase!r}")
 
@@ -163,24 +175,6 @@ def _whole(inputs: Mapping[str, Sequence[int | None]] | None) -> dict[str, tuple
     return whole
 
 
-def _publish(out: Path, write: Callable[[str], Any], *, folder: bool) -> Path:
-    """Let `write` make `out` beside itself first, so that it appears whole or not at all."""
-    out = out.expanduser()
-    if folder and out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError("The folder for the SavedModel is not empty.", received=str(out), hint="choose another -o")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as scratch:
-            made = Path(scratch) / out.name
-            write(str(made))
-            if folder and out.exists():
-                out.rmdir()
-            made.replace(out)
-    except OSError as error:
-        raise DiskError(f"Cannot write the converted model: {error.strerror or error}.", received=str(out)) from error
-    return out
-
-
 def _to_onnx(model: Any, out: Any) -> Any:
     import onnx_ir as ir
 
@@ -188,7 +182,7 @@ def _to_onnx(model: Any, out: Any) -> Any:
 
     proto = ir.to_proto(load_graph(model))
     if out is not None:
-        _publish(Path(out), lambda path: Path(path).write_bytes(proto.SerializeToString()), folder=False)
+        publish(Path(out), lambda path: Path(path).write_bytes(proto.SerializeToString()), folder=False)
     return proto
 
 

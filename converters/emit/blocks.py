@@ -224,7 +224,7 @@ class _Finder:
         """A function for a candidate, and the values of its arguments in each occurrence; None if it has too many."""
         stretches = [self.statements[start : start + candidate.length] for start in candidate.starts]
         branched, beside = self._regions(stretches[0])
-        if branched > 1:
+        if branched > 1 or _is_periodic(stretches[0]):
             return None  # two blocks, one behind the other
         candidate.beside = beside if branched else 0
         arguments = BlockArguments(stretches)
@@ -308,6 +308,12 @@ class _Finder:
     def _uses(self) -> Counter[int]:
         """How often each tensor is read."""
         return Counter(ref.number for item in self.statements for ref in refs([value for _, value in item.operands]))
+
+
+def _is_periodic(stretch: Sequence[Statement]) -> bool:
+    """Whether a stretch is a shorter one several times."""
+    tokens, length = [token(statement) for statement in stretch], len(stretch)
+    return any(tokens[period:] == tokens[:-period] for period in range(1, length // 2 + 1) if length % period == 0)
 
 
 def _most_saved(candidate: _Candidate) -> float:

@@ -130,6 +130,33 @@ def list_(ctx: click.Context) -> None:
         report.note(f"The cache is empty: {store.root}")
 
 
+@cache.command("size")
+@click.pass_context
+def size(ctx: click.Context) -> None:
+    """Show what the cache takes on the disk, and what is free there."""
+    from modelzoo.store import Store
+
+    report = current(ctx).reporter
+    store = Store()
+    held = store.usage()
+    parts = {
+        "models": held.models,
+        "blobs": held.blobs,
+        "partial": held.partial,
+        "quarantine": held.quarantine,
+        "other": held.other,
+        "total": held.total,
+    }
+    report.data({"root": str(store.root), **parts, "free": held.free})
+    report.bare(str(held.total))
+    for line in table(("PART", "SIZE"), [(name, human_size(count)) for name, count in parts.items()], right=(1,)):
+        report.say(line)
+    loose = held.blobs + held.partial + held.quarantine
+    if loose:
+        report.note(f"{human_size(loose)} of it may be freed: modelzoo cache prune")
+    report.note(f"{'unknown space' if held.free is None else human_size(held.free)} free in {store.root}")
+
+
 @cache.command("path")
 @click.argument("name", required=False, type=CACHED)
 @click.pass_context

@@ -46,9 +46,11 @@ def list_(
     report = settings.reporter
     registries = load_registries(settings.registries, refresh=refresh)
     found = summaries(pattern, task=task, framework=framework, licence=licence, cached=cached, registries=registries)
-    report.data([{"name": name, **summary.as_dict()} for name, summary in found.items()])
-    for name in found:
-        report.bare(name)
+    if report.json:
+        report.data([{"name": name, **summary.as_dict()} for name, summary in found.items()])
+        return
+    if found:
+        report.bare("\n".join(found))
     if not found:
         report.note(_nothing(pattern, registries))
         return
@@ -56,8 +58,7 @@ def list_(
         (one, s.task, s.framework, s.licence, human_size(s.size), "build" if s.available else "fetch")
         for one, s in found.items()
     ]
-    for line in table(("NAME", "TASK", "FRAMEWORK", "LICENCE", "SIZE", "USE"), rows, right=(4,)):
-        report.say(line)
+    report.say("\n".join(table(("NAME", "TASK", "FRAMEWORK", "LICENCE", "SIZE", "USE"), rows, right=(4,))))
     report.note(f"{len(found)} {'model' if len(found) == 1 else 'models'}")
 
 

@@ -76,8 +76,8 @@ class Backbone:
             )
         self.network = _network(source, options)
         self.pooling, self.batch_norm = pooling, batch_norm
-        self.card = getattr(self.network, "card", None)
-        self.preprocess = getattr(self.network, "preprocess", None)
+        self.card: Any = getattr(self.network, "card", None)
+        self.preprocess: Any = getattr(self.network, "preprocess", None)
         self.name: str = self.card.name if self.card is not None else self.network.name
         self._known = _taps_of(self.network)
         self.single = tap is None or isinstance(tap, str)

@@ -1,4 +1,4 @@
-"""A folder with one folder of pictures a class: read, split, and given out in batches whose order is a function of a seed."""
+"""A folder with one folder of pictures a class: read, split, and given out in an order that a seed decides."""
 
 from __future__ import annotations
 

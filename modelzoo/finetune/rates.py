@@ -48,8 +48,8 @@ class _Scaled:
             self._factor = 1.0
 
 
-@functools.cache
-def _scaled(kind: type) -> type:
+@functools.lru_cache(None)
+def _scaled(kind: Any) -> Any:
     return type(f"Layerwise{kind.__name__}", (_Scaled, kind), {})
 
 
@@ -69,6 +69,8 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         UsageError: `inner` is no optimiser or has been used, or a factor is negative.
     """
 
+    built: bool
+
     def __init__(self, inner: Any, factors: Mapping[str, float], name: str | None = None) -> None:
         if isinstance(inner, str):
             inner = keras.optimizers.get(inner)
@@ -82,7 +84,7 @@ class LayerwiseOptimizer(keras.optimizers.Optimizer):
         if wrong:
             raise UsageError("A factor is 0 or more.", received=f"{wrong[0]}: {factors[wrong[0]]}")
         super().__init__(learning_rate=0.0, name=name or "layerwise")
-        self.kind = type(inner)
+        self.kind: Any = inner.__class__
         self.factors = {str(path): float(factor) for path, factor in factors.items()}
         self.inner = _scaled(self.kind).from_config(inner.get_config())
         self.inner.factors = self.factors
@@ -164,7 +166,7 @@ def discriminative(
         raise UsageError("A factor is 0 or more.", received=rate)
     count = len(backbone.stages)
     number = min(count, 16) if groups is None else groups
-    if count and not 1 <= number:
+    if count and number < 1:
         raise UsageError("There is at least one group.", received=groups)
     factors = {}
     for place, stage in enumerate(backbone.stages):

@@ -1,4 +1,4 @@
-"""The page of a fine-tuning: curves, confusion matrix, and the worst mistakes as pictures. One file, nothing fetched."""
+"""The page of a fine-tuning: curves, confusion matrix, and the worst mistakes as pictures, in one file."""
 
 from __future__ import annotations
 
@@ -96,7 +96,8 @@ def write_report(
         f"<p>{right} of {len(truth)} validation pictures are classified correctly"
         f"{f' ({right / len(truth):.1%})' if truth else ''}.</p><table>{rows}</table>"
         f"<h2>Curves</h2>{_curves(history, 'loss', None)}{_curves(history, 'accuracy', 1.0)}"
-        f"<h2>Confusion matrix</h2><p>Rows: true class; columns: answer.</p><div class='wrap'>{_matrix(matrix, names)}</div>"
+        f"<h2>Confusion matrix</h2><p>Rows: true class; columns: answer.</p>"
+        f"<div class='wrap'>{_matrix(matrix, names)}</div>"
         f"<h2>Worst mistakes</h2>{shown or '<p>none</p>'}{more}</html>"
     )
     out = Path(path)
@@ -113,7 +114,8 @@ def write_report(
 def _figure(path: Path, truth: str, answer: str, share: float, own: float) -> str:
     return (
         f"<figure><img alt='' src='{_thumbnail(path)}'><figcaption>{html.escape(path.name)}<br>"
-        f"is <b>{html.escape(truth)}</b> ({own:.0%}),<br>answer {html.escape(answer)} ({share:.0%})</figcaption></figure>"
+        f"is <b>{html.escape(truth)}</b> ({own:.0%}),<br>"
+        f"answer {html.escape(answer)} ({share:.0%})</figcaption></figure>"
     )
 
 
@@ -167,7 +169,8 @@ def _curves(history: Mapping[str, Sequence[float]], key: str, top: float | None)
     for (name, one), colour in zip(series.items(), ("#2f6f9e", "#c4423f"), strict=True):
         points = " ".join(f"{x(n):.1f},{y(value):.1f}" for n, value in enumerate(one) if value == value)
         marks = "".join(
-            f"<circle cx='{x(n):.1f}' cy='{y(v):.1f}' r='3' fill='{colour}'><title>{name}, epoch {n + 1}: {v:.4f}</title></circle>"
+            f"<circle cx='{x(n):.1f}' cy='{y(v):.1f}' r='3' fill='{colour}'>"
+            f"<title>{name}, epoch {n + 1}: {v:.4f}</title></circle>"
             for n, v in enumerate(one)
             if v == v
         )

@@ -1,4 +1,4 @@
-"""A fine-tuned model as a folder: a card (base card, tap, head) and safetensors; and its place in the user's registry."""
+"""A fine-tuned model as a folder: a card (base card, tap, head) and safetensors; its place in the registry."""
 
 from __future__ import annotations
 

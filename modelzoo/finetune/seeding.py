@@ -18,7 +18,7 @@ def seed_layers(layers: Iterable[Any], seed: int) -> None:
     import numpy as np
 
     number = 0
-    for layer in (leaf for layer in layers for leaf in layer._flatten_layers()):
+    for layer in [leaf for outer in layers for leaf in outer._flatten_layers()]:
         for attribute, initializer in sorted(vars(layer).items()):
             variable = getattr(layer, attribute.removesuffix("_initializer"), None)
             if not attribute.endswith("_initializer") or not hasattr(initializer, "seed") or variable is None:

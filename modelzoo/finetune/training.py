@@ -134,9 +134,6 @@ class FineTuner:
                 kept.restore(self.model)
                 done, history = facts["epoch"], facts["history"]
                 _log.info("going on after epoch %d of %s", done, kept.path)
-        if self._cache is None:
-            # The backbone is still as it was published: its features are known under that fingerprint.
-            self._cache = FeatureCache(self.backbone, None if folder is None else Path(folder) / "features")
 
         def after_epoch(epoch: int, logs: Mapping[str, Any]) -> None:
             for key, value in logs.items():
@@ -148,9 +145,10 @@ class FineTuner:
             self.backbone.freeze(frozen)
             if end <= done:
                 continue
-            with_features = (
-                self.backbone.frozen and augment is None and all(p[2] is True for p in phases if p[0] <= start)
-            )
+            with_features = self.backbone.frozen and augment is None
+            if with_features:
+                # Its fingerprint is that of the weights as they are now, trained or not.
+                self._cache = FeatureCache(self.backbone, None if folder is None else Path(folder) / "features")
             model = self.head_model if with_features else self.model
             self._compile(model)
             batches, held = self._data(train, validation, batch_size, with_features, augment, progress)

@@ -63,7 +63,7 @@ def untapped_input(network: Any, taps: Mapping[str, Any]) -> str | None:
     """The tap nearest before the last layer that has a kernel; None where no such layer or tap is found."""
     import keras
 
-    by_tensor = {}
+    by_tensor: dict[int, str] = {}
     for name, tensor in taps.items():
         by_tensor.setdefault(id(tensor), name)
     outputs = [tensor for tensor in keras.tree.flatten(network.output) if hasattr(tensor, "_keras_history")]

@@ -157,6 +157,9 @@ def build(
 
     known = NETWORKS[network]
     shape = _checked_shape(input_shape, known, include_top)
+    if arrays is not None and "aux_logits" in inspect.signature(_builder(network)).parameters:
+        # Whoever fine-tuned the network may have done without its auxiliary head.
+        args.setdefault("aux_logits", any("/AuxLogits/" in name for name in arrays))
     new_head = classes is not None
     unused = [known.head] if new_head or not include_top else []
     unused += [known.training] if known.training else []

@@ -55,6 +55,7 @@ class Registry:
         self._digest: str | None = None
         self._models: dict[str, Any] | None = None
         self._summaries: dict[str, Summary] | None = None
+        self._aliases: dict[str, str] | None = None
 
     def __repr__(self) -> str:
         return f"Registry({self.location!r}, kind={self.kind!r})"
@@ -120,10 +121,11 @@ class Registry:
         """The card's name for a name or alias, None where this registry has neither."""
         if name in self.summaries:
             return name
-        for card_name, summary in self.summaries.items():
-            if name in summary.aliases:
-                return card_name
-        return None
+        if self._aliases is None:
+            self._aliases = {
+                alias: card for card, summary in reversed(self.summaries.items()) for alias in summary.aliases
+            }
+        return self._aliases.get(name)
 
 
 class Hidden:

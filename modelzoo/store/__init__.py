@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelzoo.store.store import Store as Store
     from modelzoo.store.upkeep import Entry as Entry
     from modelzoo.store.upkeep import Removal as Removal
+    from modelzoo.store.upkeep import Usage as Usage
     from modelzoo.store.upkeep import Verdict as Verdict
 
 _HOME = {
@@ -32,6 +33,7 @@ _HOME = {
     "Removal": "upkeep",
     "Source": "source",
     "Store": "store",
+    "Usage": "upkeep",
     "Verdict": "upkeep",
     "cache_root": "paths",
 }

@@ -37,7 +37,7 @@ _TRIES = 5
 
 @dataclass
 class _Held:
-    """A verified file of this cache."""
+    """A verified file of this cache, or a shared one."""
 
     path: Path
     size: int
@@ -54,7 +54,7 @@ class Assembly:
         layout: of the cache.
         key: the model.
         sources: with digests that bind, if there are any.
-        policy, transport, offline, progress: as in `Store`.
+        policy, transport, offline, progress, shared: as in `Store`.
     """
 
     layout: Layout
@@ -64,6 +64,7 @@ class Assembly:
     transport: Callable[[], Transport]
     offline: bool
     progress: Progress
+    shared: Sequence[Layout] = ()
     _files: list[KeptFile] = field(default_factory=list)
     _kept: list[KeptSource] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -133,11 +134,12 @@ class Assembly:
             return self._find(source, folder) or self._download(source, name)
 
     def _find(self, source: Source, folder: Path) -> _Held | None:
-        """A file of this cache that has the strong digest of `source`; it is hashed again."""
+        """A file of this cache, or a shared one, that has the strong digest of `source`; it is hashed again."""
         if not is_pinned(source.digests):
             return None
         own = [] if source.members else [folder / source.name]
-        for path in (*own, *blobs.find(self.layout, source.digests)):
+        others = (path for layout in self.shared for path in blobs.find(layout, source.digests))
+        for path in (*own, *blobs.find(self.layout, source.digests), *others):
             if not blobs.is_plain(path) or (source.size is not None and path.lstat().st_size != source.size):
                 continue
             try:

@@ -18,6 +18,12 @@ def cache_root() -> Path:
     return Path(platformdirs.user_cache_dir("modelzoo", appauthor=False))
 
 
+def shared_roots() -> list[Path]:
+    """The folders of `MODELZOO_SHARED_CACHE`, separated as in PATH."""
+    named = os.environ.get("MODELZOO_SHARED_CACHE", "").split(os.pathsep)
+    return [Path(one).expanduser().absolute() for one in named if one]
+
+
 def config_root() -> Path:
     """`modelzoo` in `XDG_CONFIG_HOME`, else in the system's folder for settings."""
     shared = os.environ.get("XDG_CONFIG_HOME")

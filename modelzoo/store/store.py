@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from modelzoo.store.source import Fetched, PlannedFile, Source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from modelzoo.store.transport import Transport
-    from modelzoo.store.upkeep import Entry, Removal, Verdict
+    from modelzoo.store.upkeep import Entry, Removal, Usage, Verdict
 
 _TRIES = 5
 _log = logging.getLogger("modelzoo")
@@ -36,6 +37,7 @@ class Store:
             in all (None: unknown); False: nothing.
         policy: limits and times.
         transport: what sends requests; None = requests, imported when the first download begins.
+        shared: caches of others that are read, and never written; None = those of `MODELZOO_SHARED_CACHE`.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Store:
         progress: bool | Callable[[str, int, int | None], None] | None = None,
         policy: Policy | None = None,
         transport: Transport | None = None,
+        shared: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         self.root = paths.cache_root() if root is None else Path(root).expanduser().absolute()
         self.offline = paths.is_offline(offline)
@@ -53,6 +56,8 @@ class Store:
         self._progress = progress
         self._policy = policy or Policy()
         self._transport = transport
+        others = paths.shared_roots() if shared is None else [Path(one).expanduser().absolute() for one in shared]
+        self._shared = tuple(Layout(one) for one in others if one != self.root)
 
     def fetch(self, key: str, sources: Sequence[Source], *, trust_first_use: bool = False) -> Fetched:
         """Brings all files of a model into the cache, unless they are there.
@@ -76,7 +81,7 @@ class Store:
             DiskError, CacheError, LockTimeoutError: as they say.
         """
         wanted = asked.checked(key, sources)
-        found = self._ready(key, wanted)
+        found = self._ready(key, wanted) or self._elsewhere(key, wanted)
         if found is not None:
             return found
         from modelzoo.store import locks, partial, trust
@@ -100,7 +105,7 @@ class Store:
                     return found
                 try:
                     manifest = Assembly(
-                        layout, key, bound, self._policy, self._network, self.offline, self._progress
+                        layout, key, bound, self._policy, self._network, self.offline, self._progress, self._shared
                     ).run()
                     break
                 except CacheError:  # where locks do nothing, another process may have moved a file before us
@@ -134,13 +139,15 @@ class Store:
         wanted = asked.checked(key, sources)
         manifest = Manifest.read(self._layout.manifest(key))
         folder = self._layout.model(key)
+        elsewhere = self._elsewhere(key, wanted) is not None
         planned = []
         for source, bound in zip(wanted, self._recorded(key, wanted), strict=True):
             files = manifest.files_of(bound) if manifest else None
-            cached = files is not None and all(file.is_intact(folder) for file in files)
+            cached = elsewhere or (files is not None and all(file.is_intact(folder) for file in files))
             kept = 0
             if not cached:
-                held = next(blobs.find(self._layout, bound.digests), None)
+                places = (blobs.find(layout, bound.digests) for layout in (self._layout, *self._shared))
+                held = next(itertools.chain.from_iterable(places), None)
                 kept = held.lstat().st_size if held else partial.kept_bytes(self._layout.partial, identifier(bound))
             planned.append(
                 PlannedFile(source.name, source.role, bound.size, source.urls, cached, kept, is_pinned(bound.digests))
@@ -155,11 +162,15 @@ class Store:
             sources: what has to be there; None = what was fetched last.
         """
         wanted = None if sources is None else asked.checked(key, sources)
-        files, _ = self._files(asked.checked_key(key), wanted)
+        files, _ = _files(self._layout, asked.checked_key(key), wanted)
         folder = self._layout.model(key)
         if files is None or not all(file.is_intact(folder) for file in files):
-            return None
+            return None if wanted is None else self._elsewhere(key, wanted)
         return fetched(folder, files)
+
+    def usage(self) -> Usage:
+        """What the cache takes on the disk, by what it is for; reads the sizes of all its files."""
+        return upkeep.usage(self._layout)
 
     def entries(self) -> tuple[Entry, ...]:
         """What is in the cache, by name. No file but the manifests is read."""
@@ -194,17 +205,21 @@ class Store:
 
     # -- what fetch asks itself ----------------------------------------------------------------------------------
 
-    def _files(self, key: str, wanted: Sequence[Source] | None) -> tuple[tuple[KeptFile, ...] | None, Manifest | None]:
-        manifest = Manifest.read(self._layout.manifest(key))
-        if manifest is None or manifest.key != key or posix.is_link(self._layout.model(key)):
-            return None, None
-        return manifest.files_of_all(wanted), manifest
+    def _elsewhere(self, key: str, wanted: Sequence[Source]) -> Fetched | None:
+        """The model in a shared cache: complete, pinned, and untouched since its owner verified it."""
+        for layout in self._shared:
+            files, _ = _files(layout, key, wanted)
+            folder = layout.model(key)
+            pinned = all(is_pinned(source.digests) for source in wanted)
+            if files is not None and pinned and all(file.is_intact(folder) for file in files):
+                return fetched(folder, files)
+        return None
 
     def _ready(self, key: str, wanted: Sequence[Source]) -> Fetched | None:
         """The files if they are there and right. Files that only look touched (a copied cache) are hashed."""
         from modelzoo.store import assembly
 
-        files, manifest = self._files(key, wanted)
+        files, manifest = _files(self._layout, key, wanted)
         folder = self._layout.model(key)
         if files is None or manifest is None:
             return None
@@ -259,6 +274,15 @@ class Store:
 
             self._transport = RequestsTransport(self._policy)
         return self._transport
+
+
+def _files(
+    layout: Layout, key: str, wanted: Sequence[Source] | None
+) -> tuple[tuple[KeptFile, ...] | None, Manifest | None]:
+    manifest = Manifest.read(layout.manifest(key))
+    if manifest is None or manifest.key != key or posix.is_link(layout.model(key)):
+        return None, None
+    return manifest.files_of_all(wanted), manifest
 
 
 def _plain(url: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -68,6 +69,55 @@ class Removal:
     keys: tuple[str, ...]
     size: int
     partials: int
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Bytes on the disk; a file with two names counts once.
+
+    Attributes:
+        models: files of models.
+        blobs: verified files that no model's folder holds (yet, or any more); `prune` removes them.
+        partial: downloads and folders on their way, or abandoned; `prune` removes the abandoned ones.
+        quarantine: what turned out to be damaged; `prune` removes it.
+        other: manifests, references, locks, recorded digests, registries.
+        free: what the disk has left; None if nobody says.
+    """
+
+    models: int
+    blobs: int
+    partial: int
+    quarantine: int
+    other: int
+    free: int | None
+
+    @property
+    def total(self) -> int:
+        return self.models + self.blobs + self.partial + self.quarantine + self.other
+
+
+def usage(layout: Layout) -> Usage:
+    """See `Store.usage`."""
+    seen: set[tuple[int, int]] = set()
+    places = (layout.models, layout.blobs, layout.partial, layout.quarantine)
+    models, loose, partial, quarantine = (_bytes_in(path, seen) for path in places)
+    other = sum(_bytes_in(path, seen) for path in disk.matching(layout.root, "*") if path not in places)
+    references = sum(size_of(path) for path in disk.matching(layout.blobs, "*/??/*.at"))
+    return Usage(models, loose - references, partial, quarantine, other + references, disk.free_space(layout.root))
+
+
+def _bytes_in(path: Path, seen: set[tuple[int, int]]) -> int:
+    try:
+        status = path.lstat()
+    except OSError:
+        return 0
+    if stat.S_ISDIR(status.st_mode):
+        return sum(_bytes_in(inner, seen) for inner in disk.matching(path, "*"))
+    name = (status.st_dev, status.st_ino)
+    if status.st_nlink > 1 and name in seen:
+        return 0
+    seen.add(name)
+    return status.st_size
 
 
 def entries(layout: Layout) -> tuple[Entry, ...]:

@@ -46,7 +46,8 @@ class Extractor:
 
     def run(self, batch: np.ndarray) -> dict[str, np.ndarray]:
         """Features of a batch; it is logged once they are there."""
-        result = {"mean": batch.mean((1, 2), dtype=np.float32), "corner/pixels": batch[:, :2, :2]}
+        values = {"mean": batch.mean((1, 2), dtype=np.float32), "corner/pixels": batch[:, :2, :2]}
+        result = {tap: values[tap] for tap in self.taps}
         self._step()
         with self._log.open("a") as log:
             log.write(f"{len(batch)}\n")

@@ -149,6 +149,13 @@ def test_the_auxiliary_head_is_there_where_its_window_fits(net):
     assert "AuxLogits" not in networks.build(net, classes=4, aux_logits=False).taps
 
 
+def test_a_file_without_the_auxiliary_head_serves_too():
+    arrays = arrays_of(networks.build("inception_v3", card_classes=5, aux_logits=False))
+    assert not any("AuxLogits" in name for name in arrays)
+    model = networks.build("inception_v3", arrays=arrays, card_classes=5)
+    assert "AuxLogits" not in model.taps
+
+
 def test_variables_of_the_auxiliary_head_may_stay_unused():
     net, shape = "inception_v3", (75, 75, 3)
     arrays = arrays_of(networks.build(net, input_shape=shape, width=0.25))

@@ -46,7 +46,9 @@ def test_the_registry_is_as_large_and_as_trustworthy_as_it_says():
     for card in cards:
         assert card.sources, card.name
         assert card.licence == "unknown" or card.licence.isprintable()
-        assert all(file.pinned for file in card.files if not file.optional) == (card.trust == "pinned") or not card.files
+        assert (
+            all(file.pinned for file in card.files if not file.optional) == (card.trust == "pinned") or not card.files
+        )
 
 
 def test_a_built_in_card_can_preprocess_what_it_says_it_takes():

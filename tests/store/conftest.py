@@ -56,7 +56,7 @@ def _plain_network(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", *_CERTIFICATES):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    for name in ("MODELZOO_OFFLINE", "MODELZOO_AUTH"):
+    for name in ("MODELZOO_OFFLINE", "MODELZOO_AUTH", "MODELZOO_SHARED_CACHE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MODELZOO_AUTH_FILE", "/nowhere/auth.toml")
 

@@ -25,7 +25,7 @@ class Fault(NamedTuple):
 
 
 def _healed(case: str) -> str:
-    return f"store/test_bodies.py::test_a_fault_that_passes_is_healed[[]*-{case}]"
+    return f"store/test_bodies.py::test_a_fault_that_passes_is_healed[[]{case}-*]"
 
 
 def _refused(case: str) -> str:
@@ -41,7 +41,7 @@ def _archive(case: str) -> str:
 
 
 def _damaged(case: str) -> str:
-    return f"store/test_archives.py::test_a_damaged_archive_is_refused[[]{case}]"
+    return f"store/test_archives.py::test_an_archive_that_is_damaged_is_refused_whole[[]{case}]"
 
 
 GROUPS = {"Body": 1, "Resume": 11, "Network": 19, "Process": 31, "Disk": 38, "Archive": 49, "Registry": 60}
@@ -431,12 +431,13 @@ def main() -> int:
     options = ["-q", "-p", "no:cacheprovider", "--no-header", "--no-summary", "--tb=short", "-m", "not slow"]
     pytest.main([f"--rootdir={TESTS.parent}", *options, *folders], plugins=[outcomes])
     good = True
-    print()
+    lines = [""]
     for number, group, what, outcome in rows(outcomes):
         if number in GROUPS.values():
-            print(f"{group}")
-        print(f"  {number:2}  {what:42} {outcome}")
+            lines.append(group)
+        lines.append(f"  {number:2}  {what:42} {outcome}")
         good &= outcome.startswith(("survived", "skipped"))
+    sys.stdout.write("\n".join(lines) + "\n")
     return 0 if good else 1
 
 

@@ -35,6 +35,27 @@ def test_entries_say_what_is_there(store, two):
     assert time.time() - one.verified < 900
 
 
+def test_the_size_of_the_cache_is_told_by_what_it_is_for(server, store, two):
+    half = pinned(ONE[1:], server.serve("/half", ONE[1:], always=Fault(cut=50_000)), name="half")
+    whole = pinned(OTHER[1:], server.serve("/whole", OTHER[1:]), name="whole", role="labels")
+    with pytest.raises(NetworkError):
+        Store(store.root, policy=replace(QUICK, rounds=1, parallel=1), progress=False).fetch("third", [whole, half])
+    path = store.locate("one").files["weights"]
+    path.chmod(0o644)
+    path.write_bytes(b"damaged")
+    store.verify()
+    used = store.usage()
+    assert (used.models, used.quarantine, used.blobs) == (100_000, len(b"damaged"), len(OTHER[1:]))
+    assert 50_000 < used.partial < 52_000 and 0 < used.other < 10_000 and used.free > 0
+    assert used.total == sum(entry.lstat().st_size for entry in store.root.rglob("*") if entry.is_file())
+    os.link(store.locate("ns/other").files["weights"], store.root / "blobs" / "again")
+    assert store.usage().models == 100_000 and store.usage().total == used.total, "a second name takes no room"
+
+
+def test_the_size_of_nothing_is_nothing(store):
+    assert store.usage().total == 0 and not store.root.exists()
+
+
 def test_a_use_is_noted(store, two):
     store.fetch("one", two["one"])
     assert time.time() - store.entries()[1].used < 900

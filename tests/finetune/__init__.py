@@ -1,0 +1,1 @@
+"""Fine-tuning: backbones, heads, learning rates, freezing, features, checkpoints, results."""
