@@ -130,6 +130,10 @@ def _convert_tensorflow(
     """A TensorFlow graph does not go through the hub: its operators are what is wanted."""
     from converters.tensorflow import convert_graph, export_graph
 
+    if to in ("litert", "onnx", "python"):
+        raise UsageError(
+            f"A TensorFlow graph cannot become {to}.", received=str(model), hint="to='savedmodel' or to='function'"
+        )
     name = Path(model).resolve().stem
     made = convert_graph(model, to=to, inputs=inputs, outputs=outputs, name=name, verify=verify, rtol=rtol)
     if to == "savedmodel":

@@ -104,15 +104,15 @@ def _state(model: Any) -> dict[str, Any]:
     metrics = {id(variable) for metric in model.metrics for variable in metric.variables}
     own = [variable for variable in model.variables if id(variable) not in metrics]
     optimizer = list(model.optimizer.variables) if model.optimizer is not None else []
-    # Numbers, since paths of variables need not be unique; the paths are there to be read.
+    # Numbers, since names of variables are not unique; the names are there to be read.
     return {
-        **{f"model/{n:05d}/{variable.path}": variable for n, variable in enumerate(own)},
+        **{f"model/{n:05d}/{_stable(variable.path)}": variable for n, variable in enumerate(own)},
         **{f"optimizer/{n:05d}/{_stable(variable.path)}": variable for n, variable in enumerate(optimizer)},
     }
 
 
 def _stable(path: str) -> str:
-    """Optimisers' names carry a number that depends on how many were made before."""
+    """Names of optimisers and generators carry a number that depends on how many were made before."""
     return path.rpartition("/")[2]
 
 

@@ -47,6 +47,37 @@ def test_to_savedmodel_and_to_onnx(source, tmp_path):
     assert (tmp_path / "again.onnx").is_file()
 
 
+CAFFE = """
+input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
+layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 } }
+layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
+layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_param { num_output: 5 } }
+layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" include { phase: TRAIN } }
+layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { stage: "deploy" } }
+"""
+
+
+def test_a_caffe_network_to_every_format(tmp_path, capsys):
+    (tmp_path / "net.prototxt").write_text(CAFFE)
+    net = tmp_path / "net.prototxt"
+    assert modelzoo("convert", net, "-o", tmp_path / "net.keras", "--verify") == 0
+    assert "fc" in capsys.readouterr().out
+    words = ("convert", net, "--stage", "deploy", "--phase", "train", "--to", "python", "-o", tmp_path / "net.py")
+    assert modelzoo("-q", *words) == 0
+    text = (tmp_path / "net.py").read_text()
+    assert "layers.Dropout(" in text and "layers.Softmax(" in text
+    assert modelzoo("-q", "convert", net, "--to", "onnx", "-o", tmp_path / "net.onnx") == 0
+    assert modelzoo("-q", "convert", net, "--to", "litert", "-o", tmp_path / "net.tflite") == 0
+    assert modelzoo("-q", "convert", net, "--to", "litert", "-o", tmp_path / "net.lite") == 2
+
+
+def test_a_broken_prototxt_says_where(tmp_path, capsys):
+    (tmp_path / "net.prototxt").write_text(CAFFE.replace("num_output: 4", "num_outputs: 4"))
+    assert modelzoo("convert", tmp_path / "net.prototxt", "-o", tmp_path / "net.keras") != 0
+    said = capsys.readouterr().err
+    assert "num_outputs" in said and "line 3" in said and "'conv'" in said and "num_output'" in said
+
+
 @pytest.mark.parametrize(
     "words,code",
     [

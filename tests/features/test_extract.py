@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import types
 
 import numpy as np
 import pytest
@@ -172,12 +173,10 @@ def test_pictures_that_keep_their_sizes_go_into_one_array_when_they_are_pooled(f
 def test_a_network_of_one_fixed_batch_size_takes_any_number(folder, tmp_path):
     import keras
 
-    from modelzoo.networks.slim import Tap
-
     x = keras.Input(batch_shape=(3, 16, 16, 3))
     y = keras.layers.Conv2D(4, 3, name="c")(x)
     model = keras.Model(x, y)
-    model.taps = {"c": Tap(y, True)}
+    model.taps = {"c": types.SimpleNamespace(tensor=y, end_point=True)}
     preprocess = Preprocess.from_dict({"family": "inception", "size": [16, 16]})
     fixed = FeatureExtractor(model, "c", preprocess=preprocess)
     fixed.extract(folder, tmp_path / "out.npy", batch_size=4, progress=False)
