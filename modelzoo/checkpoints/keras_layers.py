@@ -62,12 +62,16 @@ class _Groups(ClassicH5):
 
     def __init__(self, file: ClassicH5) -> None:
         self.headers: dict[str, int] = {}
+        self._heaps: dict[int, dict[int, bytes]] = {}
         super().__init__(file._data, file.path)
         self.found: dict[str, dict[bytes, list[str]]] = {}
 
     def _group(self, prefix: str, address: int, depth: int) -> None:
         self.headers[prefix] = address
         super()._group(prefix, address, depth)
+
+    def _dataset(self, name: str, messages: list[tuple[int, int, memoryview]]) -> None:
+        """Of datasets the checkpoint knows already what there is."""
 
     def texts(self, group: str, name: str) -> list[str] | None:
         """An attribute that is a list of texts, in however many parts; None where there is none."""
@@ -86,7 +90,7 @@ class _Groups(ClassicH5):
                     one = attribute(data)
                     if one.name.startswith((b"layer_names", b"weight_names")):
                         found[one.name] = self._list(one.type, dataspace(one.space), one.data)
-        except (struct.error, IndexError, UnicodeDecodeError) as error:
+        except (struct.error, IndexError, KeyError, UnicodeDecodeError) as error:
             raise Damage(f"a damaged HDF5 file ({type(error).__name__})") from error
         return found
 
@@ -103,7 +107,25 @@ class _Groups(ClassicH5):
         if kind == _FIXED_TEXT:
             return [bytes(data[at : at + size]).rstrip(b"\0").decode() for at in range(0, size * count, size)]
         places = [struct.unpack_from("<IQI", data, 16 * number) for number in range(count)]
-        return [self._from_heap(address, number).decode() for _, address, number in places]
+        return [self._heap(address)[number].decode() for _, address, number in places]
+
+    def _heap(self, address: int) -> dict[int, bytes]:
+        """All objects of a global heap by their numbers: the base class walks it for each."""
+        if address not in self._heaps:
+            signature, version, size = struct.unpack("<4sB3xQ", self._window(address, 16))
+            if signature != b"GCOL" or version != 1:
+                raise Damage("a heap of texts is damaged")
+            heap = self._window(address, size)
+            found = self._heaps[address] = {}
+            at = 16
+            while at + 16 <= len(heap):
+                number, length = struct.unpack_from("<H6xQ", heap, at)
+                if number == 0 or length > len(heap) - at - 16:
+                    break
+                self._spend(1)
+                found[number] = bytes(heap[at + 16 : at + 16 + length])
+                at += 16 + -(-length // 8) * 8
+        return self._heaps[address]
 
 
 def _joined(name: str, part: Any) -> list[str] | None:

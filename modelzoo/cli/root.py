@@ -31,6 +31,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "demo": ("modelzoo.cli.demo:demo", "Fetch, restore, look inside and classify; all without network."),
         "classify": ("modelzoo.cli.classify:classify", "Say what is in pictures."),
         "features": ("modelzoo.cli.features:features", "Write the features of pictures to a file."),
+        "similar": ("modelzoo.cli.similar:similar", "Find the pictures of a folder that look most like one."),
         "convert": ("modelzoo.cli.convert:convert", "Convert an ONNX model to Keras, a SavedModel or checked ONNX."),
         "finetune": ("modelzoo.cli.finetune:finetune", "Train a classifier of your own on a pretrained model."),
         "export": ("modelzoo.cli.export:export", "Write a model as ONNX, a SavedModel, LiteRT or Python source."),

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo.errors import (
-    DiskError,
-    DiskFullError,
     ImageError,
     LockTimeoutError,
     ReadOnlyError,
     UsageError,
 )
+from modelzoo.features.files import complete_or_nothing, disk_errors
 from modelzoo.features.inputs import PICTURES, find_pictures
 from modelzoo.features.writers import WRITERS, check_taps
 
@@ -145,7 +144,7 @@ def extract(
             raise ImageError(
                 "None of the inputs is a readable picture.", received=result.skipped[0][1], hint="check the paths"
             )
-        with _complete_or_nothing(path) as beside:
+        with complete_or_nothing(path) as beside:
             WRITERS[path.suffix](beside, journal, pictures, result)
         journal.close()
         journal.path.unlink(missing_ok=True)
@@ -197,7 +196,7 @@ def _journal(
 
     beside = path.with_name(f".{path.name}.journal")
     settings = settings_of(extractor, pictures, batch_size)
-    with _disk(path):
+    with disk_errors(path):
         if restart:
             beside.unlink(missing_ok=True)
         old = read_settings(beside)
@@ -233,34 +232,3 @@ def _alone(path: Path) -> Iterator[None]:
         raise LockTimeoutError(
             "Another process writes this output.", received=str(path), hint="wait for it, or choose another name"
         ) from error
-
-
-@contextmanager
-def _disk(path: Path) -> Iterator[None]:
-    """What the file system refuses, in our words."""
-    import errno
-
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-            raise DiskFullError(
-                "The disk is full; the output was not written, and what was computed is kept beside it.",
-                received=str(path),
-                hint="free space and run it again: it goes on where it stopped",
-            ) from error
-        raise DiskError(
-            f"The output could not be written: {error.strerror or error}.", received=str(path), hint="check the path"
-        ) from error
-
-
-@contextmanager
-def _complete_or_nothing(path: Path) -> Iterator[Path]:
-    beside = path.with_name(f".{path.name}.part")  # one name: the next run overwrites what a killed one left
-    try:
-        yield beside
-        with beside.open("r+b") as file:
-            os.fsync(file.fileno())
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -54,12 +54,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def _weights_digest(extractor: FeatureExtractor) -> str:
-    """SHA-256 over kind and shape of each layer and over every weight, in the network's order."""
+    """SHA-256 over the kind of each layer and over every weight, in the network's order."""
     import numpy as np
 
     digest = hashlib.sha256()
     for layer in extractor.model.layers:
-        digest.update(f"{type(layer).__name__} {layer.name} {getattr(layer, 'strides', '')}\n".encode())
+        # Not its name: Keras numbers those that have none of their own anew in every process.
+        facts = [str(getattr(layer, name, "")) for name in ("strides", "padding", "dilation_rate", "pool_size")]
+        digest.update(f"{type(layer).__name__} {' '.join(facts)}\n".encode())
     for weight in extractor.model.weights:
         values = np.ascontiguousarray(weight)
         digest.update(f"{values.dtype} {values.shape}\n".encode())

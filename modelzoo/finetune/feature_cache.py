@@ -116,15 +116,19 @@ class FeatureCache:
         return np.asarray(tf.cast(self._run(tf.convert_to_tensor(prepared)), tf.float32))
 
     def _read(self, folder: Path) -> None:
+        import zipfile
+        import zlib
+
         import numpy as np
 
+        damage = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error)
         for path in sorted(folder.glob("part-*.npz")):
             self._parts = max(self._parts, int(path.stem.removeprefix("part-")) + 1)
             try:
                 with np.load(path, allow_pickle=False) as part:
                     digests, rows = part["sha256"], part["features"]
                     self._rows.update({bytes(d).hex(): row for d, row in zip(digests, rows, strict=True)})
-            except (OSError, ValueError, KeyError, EOFError):  # damaged: computed again
+            except damage:  # computed again
                 continue
 
     def _write(self, digests: Sequence[str]) -> None:

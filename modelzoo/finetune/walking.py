@@ -51,12 +51,8 @@ def _in_graph(layer: Any, program: Any, tap: str) -> list[Any]:
         plan = program.plan(feeds, [program.ref(tap)])
     except ModelzooError:  # the tap is known by another name there: then all of the layer counts
         return list(layer.variables)
-    used = set(plan.nodes)
-    return [
-        variable
-        for item, variable in zip(layer.config["weights"], layer.values, strict=True)
-        if used.intersection(item["nodes"])
-    ]
+    used = {program.weight_of.get(node.source) for node in plan.nodes.values()}
+    return [variable for number, variable in enumerate(layer.values) if number in used]
 
 
 def untapped_input(network: Any, taps: Mapping[str, Any]) -> str | None:

@@ -49,14 +49,15 @@ def get(url: str, start: int) -> Iterator[Body]:
         size, etag = facts.get("size"), _etag(facts)
         if facts.get("type") != "file" or not isinstance(size, int):
             raise TransferFailed("it is no single object", again=False)
-        if start >= size > 0:
-            yield Body(416, 0, 0, size, True, etag, "", lambda: b"")
-            return
-        stream = files.open(path, "rb", block_size=_BLOCK)
-        if start:
+        if start < size or not size:
+            stream = files.open(path, "rb", block_size=_BLOCK)
             stream.seek(start)
     except Exception as error:
         raise _failure(error) from error
+
+    if stream is None:  # there is no such byte
+        yield Body(416, 0, 0, size, True, etag, "", lambda: b"")
+        return
 
     def read() -> bytes:
         try:

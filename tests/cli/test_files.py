@@ -194,3 +194,29 @@ def test_spans_of_time_as_people_write_them(text: str, value: float) -> None:
     from modelzoo.cli.cache import Duration
 
     assert Duration().convert(text, None, None) == value
+
+
+def test_verify_fetches_again_what_is_damaged(run: Run, tiny: Tiny, fetched: Path) -> None:
+    damage(fetched / "tiny.ckpt")
+    ran = run("verify", "--all", "--fetch", "--registry", tiny.registry)
+    assert ran.code == 0
+    assert "DAMAGED" in ran.out and "Fetched again: tiny_v1" in ran.err
+    assert (fetched / "tiny.ckpt").read_bytes() == tiny.checkpoint.read_bytes()
+    document = run("verify", "--fetch", "--json", "--registry", tiny.registry).json
+    assert document["ok"] is True and document["fetched"] == []
+
+
+def test_verify_takes_names_or_all(run: Run, fetched: Path) -> None:
+    ran = run("verify", "--all", "tiny_v1")
+    assert ran.code == 2 and "--all" in ran.err
+
+
+def test_cache_size_says_what_is_where(run: Run, tiny: Tiny, fetched: Path) -> None:
+    document = run("cache", "size", "--json").json
+    assert document["models"] == tiny.checkpoint.stat().st_size
+    assert document["total"] == sum(document[name] for name in ("models", "blobs", "partial", "quarantine", "other"))
+    assert run("cache", "size", "-q").out == f"{document['total']}\n"
+    assert run("cache", "size").out.splitlines()[0].split() == ["PART", "SIZE"]
+    damage(fetched / "tiny.ckpt")
+    run("verify")
+    assert "may be freed: modelzoo cache prune" in run("cache", "size").err

@@ -526,7 +526,7 @@ def test_frozen_layers_keep_their_order(tmp_path):
         ({"checkpoint": {"conv1/kernel": object()}}, errors.ArrayError),
         ({"checkpoint": {"conv1/kernel": [[1], [2, 3]]}}, errors.ArrayError),
     ],
-    ids=lambda value: str(value)[:40],
+    ids=lambda value: value.__name__ if isinstance(value, type) else str(value)[:40].split(" at 0x")[0],
 )
 def test_arguments_that_make_no_sense(arguments, error):
     given = {"model": small(), "checkpoint": {"conv1/kernel": numbers(1)}, **arguments}

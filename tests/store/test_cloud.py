@@ -151,3 +151,16 @@ def test_the_store_imports_no_fsspec_for_other_urls(server, root):
     command = [sys.executable, "-c", code, str(root), source.urls[0], source.digests["sha256"]]
     assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "False\n"
     assert Store(root).locate("net") is not None
+
+
+def test_what_is_kept_and_longer_than_the_object_is_thrown_away(bucket, make_store):
+    """Without a size, the object store is asked for bytes that it does not have."""
+    source = pinned(DATA, URL, size=False)
+    bucket.held["bucket/folder/net.bin"] = DATA + b"more"
+    with pytest.raises(DigestError):
+        make_store(policy=replace(QUICK, rounds=1)).fetch("net", [source])
+    part = make_store().root / "partial" / f"sha256-{source.digests['sha256']}.abcdefabcdef.part"
+    part.write_bytes(DATA + b"more")
+    part.with_suffix(".journal").write_text('{"owner": "", "origin": {}}\n')
+    bucket.held["bucket/folder/net.bin"] = DATA
+    assert make_store().fetch("net", [source]).files["weights"].read_bytes() == DATA
