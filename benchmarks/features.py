@@ -75,9 +75,10 @@ def rate(arguments: argparse.Namespace) -> None:
         batch = fx.preprocess(paths[:step])
         fx.run(batch)  # traced outside the measurement
         seconds: dict[str, list[float]] = {"bare network": [], "decoding alone": [], "extract": []}
+        cpu: dict[str, list[float]] = {name: [] for name in seconds}
         for _ in range(arguments.rounds):
             for name, times in seconds.items():
-                begin = time.perf_counter()
+                begin, begin_cpu = time.perf_counter(), time.process_time()
                 if name == "bare network":
                     for _ in range(count // step):
                         fx.run(batch)
@@ -87,13 +88,16 @@ def rate(arguments: argparse.Namespace) -> None:
                 else:
                     fx.extract(paths[: count // step * step], Path(place) / "out.npy", batch_size=step, progress=False)
                 times.append(time.perf_counter() - begin)
+                cpu[name].append(time.process_time() - begin_cpu)
         done = count // step * step
         print(f"{arguments.network}, {arguments.size} pixels, batches of {step}, {done} JPEGs of about 500 x 375, ")
         print(f"{os.cpu_count()} processors, medians of {arguments.rounds} rounds in turns\n")
-        print("| what | pictures/s | share of the bare network |\n| --- | ---: | ---: |")
+        print("| what | pictures/s | share of the bare network | CPU ms/picture |")
+        print("| --- | ---: | ---: | ---: |")
         rates = {name: done / statistics.median(times) for name, times in seconds.items()}
         for name, value in rates.items():
-            print(f"| {name} | {value:.1f} | {value / rates['bare network']:.1%} |")
+            cost = statistics.median(cpu[name]) / done
+            print(f"| {name} | {value:.1f} | {value / rates['bare network']:.1%} | {1000 * cost:.1f} |")
         both = 1 / (1 / rates["bare network"] + 1 / rates["decoding alone"])
         print(f"\nNetwork and decoding one after the other would give {both:.1f} pictures/s ", end="")
         print(f"({both / rates['bare network']:.1%}).")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,7 +153,7 @@ def load_pretrained(
         path = None
     elif weights == "card":
         files = fetched()
-        path, folder = weight_file(files), files.path
+        path, folder = _model_path(card, files), files.path
         options["graph"] = lambda: files.files.get("graph")
     else:
         path = Path(weights).expanduser()
@@ -194,9 +195,9 @@ def _check_arguments(weights: Any, features: Any, pooling: Any, include_top: Any
 
 
 def _builder(card: Card) -> Callable[..., keras.Model]:
-    from modelzoo.networks import NETWORKS
+    from modelzoo.networks import KNOWN_NETWORKS
 
-    if card.build.network in NETWORKS:
+    if card.build.network in KNOWN_NETWORKS:
         return _build_network
     if card.build.converter in CONVERTERS:
         return _build_converted
@@ -225,14 +226,20 @@ def _check_network(card: Card, weights: Any, options: Mapping[str, Any]) -> None
         _check_converted(card, weights, options)
     if card.build.network in networks.NETWORKS:
         networks.check_arguments(card.build.network, **options, **card.build.args)
+    if card.build.network == networks.APPLICATIONS:
+        from modelzoo.networks.applications import check_application
+
+        check_application(**options, **card.build.args)
 
 
 def _build_network(card: Card, path: Path | None, *, graph: Any = None, **options: Any) -> keras.Model:
     from modelzoo import networks
 
     def build(arrays: Mapping[str, np.ndarray] | None) -> keras.Model:
-        return networks.build(
-            card.build.network or "",
+        make: Any = partial(networks.build, card.build.network or "")
+        if card.build.network == networks.APPLICATIONS:
+            from modelzoo.networks.applications import build_application as make
+        return make(
             arrays=arrays,
             card_classes=card.outputs[0].classes if card.outputs else None,
             name=card.name.replace("/", "."),
@@ -344,6 +351,14 @@ def _check_converted(card: Card, weights: Any, options: Mapping[str, Any]) -> No
             received=", ".join(f"{key}={options[key]!r}" for key in asked),
             hint="features=[TAP], pooling='avg' gives what a head of your own stands on; modelzoo taps lists the taps",
         )
+
+
+def _model_path(card: Card, fetched: Fetched) -> Path:
+    """What the card's builder opens: a file, or the folder of a SavedModel."""
+    graph = fetched.files.get("graph")
+    if card.build.converter == "tensorflow" and graph is not None:
+        return graph.parent if graph.name.startswith("saved_model.pb") else graph
+    return weight_file(fetched)
 
 
 def weight_file(fetched: Fetched) -> Path:

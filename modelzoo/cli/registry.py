@@ -102,7 +102,7 @@ def validate(ctx: click.Context, files: tuple[str, ...]) -> None:
     Exit code 4 says that modelzoo cannot read it; 1 that it can, but that a card would not work. Warnings, such as a
     licence that nobody states, leave the exit code alone.
     """
-    from modelzoo.networks import NETWORKS
+    from modelzoo.networks import KNOWN_NETWORKS
     from modelzoo.registry import check_registry, load_registries
 
     report = current(ctx).reporter
@@ -111,7 +111,7 @@ def validate(ctx: click.Context, files: tuple[str, ...]) -> None:
     failed = False
     for one in loaded.registries:
         cards = len(one.summaries)  # parses and validates
-        problems = check_registry(one.models, networks=NETWORKS)
+        problems = check_registry(one.models, networks=KNOWN_NETWORKS)
         errors = sum(problem.level == "error" for problem in problems)
         failed = failed or errors > 0
         documents.append({"location": one.location, "cards": cards, "problems": [vars(p) for p in problems]})
@@ -151,7 +151,7 @@ def new_card_(
     accuracy, licence) is left for you to add: warnings say what is missing.
     """
     from modelzoo.cli.new_card import card_name, new_card
-    from modelzoo.networks import NETWORKS
+    from modelzoo.networks import KNOWN_NETWORKS
     from modelzoo.registry import check_entry, validate_card
 
     report = current(ctx).reporter
@@ -169,7 +169,7 @@ def new_card_(
         report.data({"name": chosen, "path": str(output)})
         report.bare(str(output))
         report.say(f"{output}: one card, {click.style(chosen, bold=True)}")
-    for problem in check_entry(chosen, card, networks=NETWORKS):
+    for problem in check_entry(chosen, card, networks=KNOWN_NETWORKS):
         report.warn(f"{problem.text} ({problem.rule})")
 
 

@@ -171,5 +171,8 @@ def check_taps(ending: str, taps: Sequence[str]) -> None:
     if ending in (".parquet", ".tfrecord"):
         taken = {"path", "sha256", *(f"{tap}/shape" for tap in taps if ending == ".tfrecord")} & set(taps)
         if taken:
-            raise UsageError(f"{ending} has columns of its own of the same name.", received=", ".join(sorted(taken)),
-                             hint="write .npz")  # fmt: skip
+            raise UsageError(
+                f"A {ending} file has a column of its own of that name.",
+                received=", ".join(sorted(taken)),
+                hint="write .npz",
+            )

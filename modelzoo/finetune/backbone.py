@@ -140,13 +140,14 @@ class Backbone:
         inside = {id(layer) for layer in self.layers}
         for layer in _leaves(self.network):
             learnable = [variable for variable in layer.variables if id(variable) in self._learnable]
-            rest = [variable for variable in learnable if id(variable) not in frozen]
+            # A layer that holds a whole graph has variables behind the tap as well, which nothing would train.
+            rest = {id(v) for v in learnable if id(v) not in frozen and id(v) in self._needed}
             is_norm = isinstance(layer, keras.layers.BatchNormalization)
             still = (is_norm and self.batch_norm == "inference") or id(layer) not in inside
             train = not still and (bool(rest) if learnable else id(layer) not in layers)
             layer.trainable = train
             for variable in learnable:
-                variable.trainable = train and id(variable) not in frozen
+                variable.trainable = train and id(variable) in rest
             self._let_rest(layer, not train)
         self.frozen_until = until
 
@@ -174,7 +175,7 @@ class Backbone:
 
     def _find_stages(self, tensors: dict[str, Any]) -> tuple[Stage, ...]:
         """Each trainable variable belongs to the first end point that needs it; what is left, to the taps."""
-        needed = {id(v): v for name, tensor in tensors.items() for v in variables_before(name, tensor)}
+        self._needed = {id(v) for name, tensor in tensors.items() for v in variables_before(name, tensor)}
         taken: set[int] = set()
         stages = []
         ends = [(name, tap) for name, tap in self._ends() if name not in tensors]
@@ -182,7 +183,7 @@ class Backbone:
             mine = [
                 v
                 for v in variables_before(name, tensor)
-                if id(v) in needed and id(v) in self._learnable and id(v) not in taken
+                if id(v) in self._needed and id(v) in self._learnable and id(v) not in taken
             ]
             if mine:
                 taken.update(id(variable) for variable in mine)

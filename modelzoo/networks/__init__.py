@@ -114,6 +114,13 @@ NETWORKS: dict[str, Network] = {
 """The networks that `build` knows."""
 
 
+APPLICATIONS = "keras_applications"
+"""What a card calls the networks of keras.applications; `args` say which one."""
+
+KNOWN_NETWORKS = frozenset(NETWORKS) | {APPLICATIONS}
+"""Every `build.network` that `load_pretrained` can build."""
+
+
 def build(
     network: str,
     *,
