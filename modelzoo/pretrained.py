@@ -414,6 +414,8 @@ def attach(model: keras.Model, name: str, *, registries: Registries = ()) -> ker
     """
     import keras
 
+    from modelzoo.networks import APPLICATIONS
+    from modelzoo.networks.applications import application_taps
     from modelzoo.networks.slim import find_taps
 
     card = _card(name, registries)
@@ -424,10 +426,15 @@ def attach(model: keras.Model, name: str, *, registries: Registries = ()) -> ker
             hint="keras.models.load_model(path) of what model.save(path) wrote gives one",
         )
     shape = tuple(model.inputs[0].shape[1:])
-    taps = find_taps(model)
+    if card.build.network == APPLICATIONS:
+        taps = application_taps(model, card.build.args["application"])
+        top = model.outputs[0].shape[-1] == (card.outputs[0].classes if card.outputs else None)
+    else:
+        taps = find_taps(model)
+        top = bool(card.outputs) and card.outputs[0].name in taps
     object.__setattr__(model, "taps", taps)
     head = None
-    if card.outputs and card.outputs[0].name in taps:
+    if top or (card.outputs and card.outputs[0].name in taps):
         head = "own" if model.outputs[0].shape[-1] == card.outputs[0].classes else "new"
     _attach(model, card, input_shape=shape if len(shape) == 3 else None, head=head)
     return model

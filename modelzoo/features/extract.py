@@ -210,6 +210,8 @@ def _journal(
             yield journal
         finally:
             journal.close()
+            if not journal.done:
+                beside.unlink(missing_ok=True)
 
 
 def _listed(words: Sequence[str]) -> str:

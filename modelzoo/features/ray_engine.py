@@ -124,9 +124,13 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
             received=address,
             hint="start one with `ray start --head`, or leave --address out to use this machine alone",
         ) from error
+    logger = logging.getLogger("ray.data")  # tells of each step of its plan
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
+        logger.setLevel(level)
         ray.shutdown()
 
 

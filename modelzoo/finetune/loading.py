@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import RegistryFormatError, UsageError, WeightsMismatchError
 from modelzoo.finetune.backbone import Backbone
-from modelzoo.finetune.heads import Head
+from modelzoo.finetune.heads import LOGITS, Head
 
 if TYPE_CHECKING:
     import keras
@@ -33,7 +34,8 @@ def build_finetuned(
 
     Args:
         card: of the fine-tuned model.
-        path: of its safetensors; files that a converter needs lie beside it.
+        path: of its safetensors, files that a converter needs lie beside it; None = an untrained head, on a base
+            that is untrained too where it is a network of ours.
         input_shape: (H, W, C) instead of the one it was trained with, where the base network takes it.
         include_top, classes, pooling: only their defaults: the head is part of the model.
         fetch: brings the files of the base's card, where a converter needs them.
@@ -48,10 +50,6 @@ def build_finetuned(
     """
     import keras
 
-    if path is None:
-        raise UsageError(
-            f"{card.name!r} is a trained head: without its weights there is nothing.", received="weights=None"
-        )
     if not include_top or classes is not None or pooling is not None:
         raise UsageError(
             f"{card.name!r} was trained as a whole, head included.",
@@ -62,13 +60,15 @@ def build_finetuned(
     head = Head.from_dict(args["head"])
     from modelzoo.networks.blank import blank_weights
 
-    with blank_weights():
+    with nullcontext() if path is None else blank_weights():
         network = _base(base, args["base"], path, input_shape, fetch)
         backbone = Backbone(network, tap=args["tap"], pooling=args.get("pooling"), freeze=False)
         model = keras.Model(network.input, head(backbone.output), name=card.name.replace("/", "."))
-    _assign(model, path)
+    if path is not None:
+        _assign(model, path)
     taps = _taps(network, model)
-    for attribute, value in (("taps", taps), ("source_names", dict(getattr(network, "source_names", {})))):
+    names = {**getattr(network, "source_names", {}), LOGITS: "Logits"}
+    for attribute, value in (("taps", taps), ("source_names", names)):
         object.__setattr__(model, attribute, value)
     return model
 
@@ -111,7 +111,7 @@ def _description(card: Card) -> tuple[Card, Mapping[str, Any]]:
     return found, args
 
 
-def _base(base: Card, said: Mapping[str, Any], path: Path, input_shape: Any, fetch: Any) -> Any:
+def _base(base: Card, said: Mapping[str, Any], path: Path | None, input_shape: Any, fetch: Any) -> Any:
     """The base network: blank where it is ours, from its own files where a converter makes it."""
     from modelzoo import pretrained
 
@@ -124,7 +124,13 @@ def _base(base: Card, said: Mapping[str, Any], path: Path, input_shape: Any, fet
         return builder(base, None, **options)
     bring = fetch or pretrained.fetch_card
     names = list(said.get("files") or ())
-    if names:
+    if names and path is None:
+        raise UsageError(
+            f"The network of {base.name!r} is made of files that lie beside the weights.",
+            received="weights=None",
+            hint="leave weights out",
+        )
+    if names and path is not None:
         own = next((n for n in names if Path(n).suffix not in (".prototxt", ".pbtxt")), names[0])
         return builder(base, path.parent / own, graph=lambda: bring(base).files.get("graph"), **options)
     files = bring(base)

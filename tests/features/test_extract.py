@@ -245,6 +245,15 @@ def test_a_batch_size_that_is_none_is_refused(fx, folder, tmp_path, batch_size):
         fx.extract(folder, tmp_path / "out.npz", batch_size=batch_size, progress=False)
 
 
+def test_a_run_that_computed_nothing_leaves_no_journal(fx, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(fx, "run", lambda batch: 1 / 0)
+    out = tmp_path / "results"
+    out.mkdir()
+    with pytest.raises(ZeroDivisionError):
+        fx.extract(folder, out / "out.npz", progress=False)
+    assert list(out.iterdir()) == []
+
+
 def test_without_preprocessing_pictures_are_refused(folder, tmp_path):
     model = networks.build("inception_v1", input_shape=(64, 64, 3), include_top=False, width=0.125)
     with pytest.raises(errors.UsageError):

@@ -74,11 +74,13 @@ def test_the_plain_model_takes_the_networks_own_input(model):
 
 
 def test_lists_may_mix_sizes_and_keep_their_order(model):
-    fx = extractor(model, "Mixed_5c", pooling="avg")
-    items = [picture(1, 40, 40), picture(2, 90, 30), picture(3)]
-    together = fx(items, batch_size=2)["Mixed_5c"]
-    alone = np.concatenate([fx(item)["Mixed_5c"] for item in items])
-    np.testing.assert_allclose(together, alone, rtol=1e-4, atol=1e-5)
+    fx = extractor(model, "all", pooling="avg")
+    items = [picture(1, 40, 40), picture(2, 90, 30), picture(3), picture(4, 64, 96), picture(5)]
+    alone = [fx(item) for item in items]
+    for batch_size in (1, 2, 4, 5):
+        for tap, together in fx(items, batch_size=batch_size).items():
+            # To the bit: a picture has the same features alone and among others.
+            np.testing.assert_array_equal(together, np.concatenate([one[tap] for one in alone]), err_msg=tap)
 
 
 def test_an_unknown_tap_names_the_nearest(model):

@@ -231,15 +231,20 @@ def test_a_saved_model_of_tensorflow_2():
     assert np.abs(np.asarray(model(sounds)) - theirs).max() < 1e-5
 
 
-def test_caffe_tensorflows_dictionary():
-    """MTCNN's first network, whose names are Caffe's and whose axes are TensorFlow's."""
+def pnet() -> keras.Model:
+    """MTCNN's first network."""
     inputs = keras.Input((None, None, 3))
     x = inputs
     for number, (filters, pool) in enumerate(((10, True), (16, False), (32, False)), 1):
         x = layers.Conv2D(filters, 3, name=f"conv{number}")(x)
         x = layers.PReLU(shared_axes=(1, 2), name=f"PReLU{number}")(x)
         x = layers.MaxPooling2D(2, 2, padding="same")(x) if pool else x
-    model = keras.Model(inputs, [layers.Conv2D(2, 1, name="conv4-1")(x), layers.Conv2D(4, 1, name="conv4-2")(x)])
+    return keras.Model(inputs, [layers.Conv2D(2, 1, name="conv4-1")(x), layers.Conv2D(4, 1, name="conv4-2")(x)])
+
+
+def test_caffe_tensorflows_dictionary():
+    """Names are Caffe's, axes are TensorFlow's."""
+    model = pnet()
     with open_checkpoint(MODELS / "mtcnn_npy" / "det1.npy") as found:
         arrays = dict(found)
     for name in [name for name in arrays if name.endswith("alpha")]:
@@ -249,3 +254,16 @@ def test_caffe_tensorflows_dictionary():
         layer, kind = weight.path.split("/")
         word = {"kernel": "weights", "bias": "biases"}.get(kind, kind)
         assert np.array_equal(np.asarray(weight), arrays[f"{layer}/{word}"])
+
+
+def test_a_caffemodel_is_turned_without_being_asked():
+    path = MODELS / "mtcnn_caffe" / "det1.caffemodel"
+    model = pnet()
+    report = restore(model, path)
+    assert report.complete and len(report.matched) == 13
+    with open_checkpoint(path) as arrays:
+        for weight in model.weights:
+            layer, kind = weight.path.split("/")
+            blob = arrays[f"{layer}/{1 if kind == 'bias' else 0}"]
+            expected = blob.transpose(2, 3, 1, 0) if kind == "kernel" else blob.reshape(weight.shape)
+            assert np.array_equal(np.asarray(weight), expected), weight.path
