@@ -111,15 +111,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=3)
     arguments = parser.parse_args()
-    print(
-        "| network | caffemodel, MB | parse, s | convert, s | memory / weights | OpenCV import, s | its memory | ratio |"
-    )
+    print("| network | MB | parse, s | convert, s | memory / weights | OpenCV import, s | its memory | ratio |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     with tempfile.TemporaryDirectory() as folder:
         for name, blocks in BLOCKS.items():
             files = {"prototxt": f"{folder}/{name}.prototxt", "caffemodel": f"{folder}/{name}.caffemodel"}
             run(WRITE.format(blocks=blocks, **files))
-            size = os.path.getsize(files["caffemodel"])
+            size = Path(files["caffemodel"]).stat().st_size
             turns = [
                 [json.loads(run(code.format(watch=WATCH, **files))) for code in (OURS, THEIRS)]
                 for _ in range(arguments.runs)
@@ -135,7 +133,7 @@ def main() -> None:
                 f"{middle(theirs, 'memory') / size:.2f} | {middle(ours, 'convert') / middle(theirs, 'convert'):.2f} |",
                 flush=True,
             )
-            os.unlink(files["caffemodel"])
+            Path(files["caffemodel"]).unlink()
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 DATA = Path(os.environ.get("MODELZOO_TEST_DATA") or Path(__file__).resolve().parents[2] / "shared")
 COUNTS = (5, 7, 9)
-PROBE = {"epochs": 100, "batch_size": 32}
+PROBE = {"epochs": 60, "batch_size": 32}
 SCRATCH = {"epochs": 60, "batch_size": 32}
 
 
@@ -58,7 +58,7 @@ def probe(backbone, faces, count: int, seed: int, cache: Path) -> float:
     from modelzoo.finetune import FeatureCache, FineTuner, Head
 
     train, test = splits(count, seed)
-    tuner = FineTuner(backbone, Head("linear", 40), learning_rate=3e-3, seed=seed)
+    tuner = FineTuner(backbone, Head("linear", 40, {"norm": "batch"}), learning_rate=3e-3, seed=seed)
     # The features lie on disk for all splits; only the head is trained.
     store = FeatureCache(backbone, cache)
     features = store.features(faces.paths)
@@ -120,7 +120,7 @@ def main() -> None:
         write_faces(options.faces, folder / "faces")
         faces = ClassFolder.read(folder / "faces")
         methods = {}
-        for tap in ("Mixed_3c", "Mixed_4f", "global_pool"):
+        for tap in ("Mixed_4f", "global_pool"):
             backbone = Backbone("inception_v1_scenes", tap=tap, pooling="avg")
             methods[f"bundled, probe on {tap}"] = lambda c, s, b=backbone: probe(b, faces, c, s, folder / "cache")
         if options.googlenet.is_file():

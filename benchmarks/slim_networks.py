@@ -1,9 +1,9 @@
 """TF-slim networks beside their cousins of Keras applications: loading a file, images a second, a training step.
 
-Loading is measured in fresh processes, after TensorFlow and Keras were imported; ours reads a TF V1 checkpoint, Keras its
-`.weights.h5`. Memory is what is copied (RssAnon) until the model is returned, as a multiple of the weights. Speeds come
-from one process in which the two take turns: batch 8, `tf.function`, two threads, the published input size; a training
-step is forward, backward and SGD at batch 4. Above 1 ours is quicker.
+Loading is measured in fresh processes, after TensorFlow and Keras were imported; ours reads a TF V1 checkpoint, Keras
+its `.weights.h5`. Memory is what is copied (RssAnon) until the model is returned, as a multiple of the weights. Speeds
+come from one process in which the two take turns: batch 8, `tf.function`, two threads, the published input size; a
+training step is forward, backward and SGD at batch 4. Above 1 ours is quicker.
 
     python benchmarks/slim_networks.py [--runs 5] [resnet_v1_50 inception_v3]
 """
@@ -42,9 +42,6 @@ for v in model.variables:
     name = model.variable_names.get(v.path)
     if name is not None:                       # Dropout's seed is no weight
         arrays[name] = np.asarray(v)
-draw = np.random.default_rng(0)
-def more(name, shape):                         # what only the auxiliary head has
-    arrays.setdefault(name, draw.standard_normal(shape, np.float32))
 write_v1({folder!r} + "/ours.ckpt", arrays)
 keras.applications.{theirs}(weights=None).save_weights({folder!r} + "/theirs.weights.h5")
 print("{{}}")

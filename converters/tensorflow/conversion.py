@@ -159,8 +159,7 @@ def verify_graph(module: GraphModule, made: Any, rtol: float) -> Any:
     Raises:
         ConversionError: the source cannot be run on random inputs.
     """
-    from converters.parity import ParityReport, TapError
-    from converters.parity import tensor_errors
+    from converters.parity import ParityReport, TapError, tensor_errors
 
     program = module.program
     feeds = _samples(program)

@@ -19,9 +19,19 @@ __all__ = ["convert"]
 @click.argument("model", type=click.Path())
 @click.argument("weights", type=click.Path(), required=False)
 @click.option(
-    "--to", type=click.Choice(["keras", "savedmodel", "onnx", "litert", "python"]), default="keras", show_default=True, help="What to make."
+    "--to",
+    type=click.Choice(["keras", "savedmodel", "onnx", "litert", "python"]),
+    default="keras",
+    show_default=True,
+    help="What to make.",
 )
-@click.option("-o", "--out", type=click.Path(), required=True, help="Where: NAME.keras, a folder, NAME.onnx, NAME.tflite, NAME.py.")
+@click.option(
+    "-o",
+    "--out",
+    type=click.Path(),
+    required=True,
+    help="Where: NAME.keras, a folder, NAME.onnx, NAME.tflite, NAME.py.",
+)
 @click.option("--verify", is_flag=True, help="Compare with the source on random inputs; exit code 1 past --rtol.")
 @click.option("--rtol", type=float, default=1e-4, show_default=True, help="Largest error of an output, relative.")
 @click.option(
@@ -58,8 +68,8 @@ def convert(
 ) -> None:
     """Convert MODEL to Keras layers that train, a SavedModel, ONNX, LiteRT, or Python source.
 
-    MODEL is an .onnx file, a Caffe .prototxt with its caffemodel as WEIGHTS, a frozen TensorFlow graph (.pb), a MetaGraph
-    (.meta), or the folder of a SavedModel.
+    MODEL is an .onnx file, a Caffe .prototxt with its caffemodel as WEIGHTS, a frozen TensorFlow graph (.pb), a
+    MetaGraph (.meta), or the folder of a SavedModel.
 
     \b
     modelzoo convert deploy.prototxt net.caffemodel -o net.keras --verify

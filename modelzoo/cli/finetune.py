@@ -119,7 +119,9 @@ def finetune(
     from modelzoo.finetune import Backbone, FineTuner, Head, discriminative, register, write_result
     from modelzoo.finetune.report import mistakes, write_report
 
-    options: dict[str, Any] = {"hidden": list(hidden)} if hidden else {}
+    # Networks differ in the scale of their features; one learning rate serves all where they are standardised.
+    options: dict[str, Any] = {"norm": "batch"}
+    options |= {"hidden": list(hidden)} if hidden else {}
     options |= {"dropout": dropout} if dropout is not None else {}
     backbone = Backbone(
         name,
@@ -171,7 +173,7 @@ def finetune(
     facts = {
         "base": card.name,
         "tap": ", ".join(backbone.taps),
-        "head": f"{head} {options or ''}".strip(),
+        "head": f"{head} {options}",
         "pictures": f"{len(train)} to train on, {len(held)} to validate with",
         "epochs": epochs,
         "batch size": batch_size,

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from modelzoo.features.extract import Extraction
 
+_ROWS = 4  # the network computes multiples of so many pictures
+_LANES = 16  # floats of the widest vectors of a processor
+
 
 class FeatureExtractor:
     """A network with named taps, preprocessing attached.
@@ -60,8 +63,7 @@ class FeatureExtractor:
             chosen = model.select_taps(names)
         self.pooling = pooling
         if pooling is not None:
-            layer = keras.layers.GlobalAveragePooling2D if pooling == "avg" else keras.layers.GlobalMaxPooling2D
-            chosen = {name: layer()(x) if len(x.shape) == 4 else x for name, x in chosen.items()}
+            chosen = {name: _pooled(x, pooling) if len(x.shape) == 4 else x for name, x in chosen.items()}
         self.model = keras.Model(model.input, chosen, name=f"{model.name}_features")
         self.preprocess = preprocess
         self.labels = labels
@@ -121,9 +123,9 @@ class FeatureExtractor:
         if self._run is None:
             spec = tf.TensorSpec([fixed, *self.model.input.shape[1:]], self.model.input.dtype)
             self._run = tf.function(lambda x: self.model(x, training=False), input_signature=[spec])
-        # A lone row goes through dense layers as a vector, which TensorFlow multiplies in another order than the rows
-        # of a matrix; with a second one beside it, it gets the bits that it has in every batch.
-        step = fixed or max(len(batch), 2)
+        # TensorFlow chooses how it multiplies and adds by the number of rows: a lone row is a vector to a dense layer,
+        # and means of small batches are split elsewhere. Among multiples of four the bits were found to be the same.
+        step = fixed or -(-len(batch) // _ROWS) * _ROWS
         parts = []
         for start in range(0, len(batch), step):
             rows = batch[start : start + step]
@@ -182,6 +184,22 @@ class FeatureExtractor:
             path.write_bytes(state["archive"])
             self.model = keras.models.load_model(path, compile=False)
         self._run = None
+
+
+def _pooled(maps: Any, pooling: str) -> Any:
+    """(N, C) of symbolic maps (N, H, W, C)."""
+    import keras
+
+    if pooling == "max":
+        return keras.layers.GlobalMaxPooling2D()(maps)
+    channels = maps.shape[-1]
+    odd = -channels % _LANES
+    if odd:
+        # Means are added up in vectors of channels. Where these reach over the end of a picture's own channels, the
+        # bits of a mean depend on its picture's place in the batch.
+        maps = keras.ops.pad(maps, [[0, 0], [0, 0], [0, 0], [0, odd]])
+    means = keras.layers.GlobalAveragePooling2D()(maps)
+    return means[:, :channels] if odd else means
 
 
 def checked_batch_size(value: Any) -> int:

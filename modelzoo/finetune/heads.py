@@ -14,21 +14,28 @@ LOGITS = "head_logits"
 """Name of the layer that makes a head's output: no backbone has a layer of this name."""
 
 
-def _linear(x: Any, classes: int, dropout: float = 0.0) -> Any:
+def _linear(x: Any, classes: int, norm: str | None = None, dropout: float = 0.0) -> Any:
     """A linear probe: one Dense layer on the pooled features, (N, C) -> (N, classes)."""
     import keras
 
-    x = _vector(x)
+    x = _normed(_vector(x), norm)
     if dropout:
         x = keras.layers.Dropout(dropout, name="head_dropout")(x)
     return keras.layers.Dense(classes, name=LOGITS, dtype="float32")(x)
 
 
-def _mlp(x: Any, classes: int, hidden: Any = (256,), dropout: float = 0.2, activation: str = "relu") -> Any:
+def _mlp(
+    x: Any,
+    classes: int,
+    hidden: Any = (256,),
+    norm: str | None = None,
+    dropout: float = 0.2,
+    activation: str = "relu",
+) -> Any:
     """Dense layers with dropout in between, (N, C) -> (N, classes)."""
     import keras
 
-    x = _vector(x)
+    x = _normed(_vector(x), norm)
     for number, width in enumerate(hidden, 1):
         x = keras.layers.Dense(int(width), activation=activation, name=f"head_hidden_{number}")(x)
         if dropout:
@@ -69,6 +76,22 @@ def _spatial(x: Any, classes: int, hidden: int = 64, kernel: int = 3, upsample: 
     if upsample > 1:
         x = keras.layers.UpSampling2D(upsample, interpolation="bilinear", name="head_upsampling")(x)
     return keras.layers.Conv2D(classes, 1, name=LOGITS, dtype="float32")(x)
+
+
+def _normed(x: Any, norm: str | None) -> Any:
+    """Features of the same scale, whatever the network's own is: one learning rate then serves them all.
+
+    `batch` standardises each feature over the pictures (the probe stays linear), `layer` each picture's features.
+    """
+    import keras
+
+    if norm is None:
+        return x
+    if norm == "batch":
+        return keras.layers.BatchNormalization(center=False, scale=False, momentum=0.9, name="head_norm")(x)
+    if norm == "layer":
+        return keras.layers.LayerNormalization(center=False, scale=False, name="head_norm")(x)
+    raise UsageError("There is no such normalisation.", received=repr(norm), hint="batch | layer | None")
 
 
 def _vector(x: Any) -> Any:

@@ -28,7 +28,7 @@ def test_a_classifier_of_ones_own(run, folder, tmp_path):
     assert names == ["card.json", "model.safetensors", "report.html", "training"]
     assert "<svg" in (out / "report.html").read_text()
     card = json.loads((out / "card.json").read_text())["models"]["me/result"]
-    assert card["build"]["args"]["head"] == {"kind": "mlp", "classes": 3, "args": {"hidden": [8]}}
+    assert card["build"]["args"]["head"] == {"kind": "mlp", "classes": 3, "args": {"norm": "batch", "hidden": [8]}}
     # The card is in the user's registry now; a finished run that is started again trains nothing.
     assert run("info", "me/result", "--json").json["title"].endswith("fine-tuned on flowers")
     again = run(

@@ -14,7 +14,8 @@ from modelzoo.finetune import Head
 CASES = [
     (Head("linear", 4), (7,), (4,)),
     (Head("linear", 4, {"dropout": 0.5}), (3, 3, 5), (4,)),
-    (Head("mlp", 3, {"hidden": [8, 6], "dropout": 0.1}), (7,), (3,)),
+    (Head("mlp", 3, {"hidden": [8, 6], "dropout": 0.1, "norm": "layer"}), (7,), (3,)),
+    (Head("linear", 4, {"norm": "batch"}), (7,), (4,)),
     (Head("sequence", 3, {"cell": "lstm", "units": [4, 5]}), (6, 7), (3,)),
     (Head("sequence", 3, {"bidirectional": True, "every_step": True}), (6, 7), (6, 3)),
     (Head("sequence", 3, {"cell": "simple"}), (None, 7), (3,)),
@@ -48,6 +49,7 @@ def test_masked_steps_do_not_count():
         lambda: Head("linear", 3, {"hidden": [3]}),
         lambda: Head.from_dict({"kind": "linear"}),
         lambda: Head.from_dict("linear"),
+        lambda: Head("linear", 3, {"norm": "group"})(keras.Input((4,))),
         lambda: Head("spatial", 3)(keras.Input((4,))),
         lambda: Head("sequence", 3)(keras.Input((4,))),
         lambda: Head("linear", 3)(keras.Input((None,))),

@@ -123,3 +123,23 @@ def test_folders_that_are_no_result(pictures, tmp_path):
     card.write_text(json.dumps(raw))
     with pytest.raises(RegistryFormatError, match="does not say"):
         load_folder(tmp_path / "out")
+
+
+def test_a_registered_result_is_a_name_like_any_other(pictures, registry, tmp_path, monkeypatch):
+    from modelzoo import pretrained
+    from modelzoo.finetune import register
+
+    if not hasattr(pretrained, "LATE_BUILDERS"):
+        pytest.skip("load_pretrained does not know fine-tuned cards yet")
+    monkeypatch.setenv("MODELZOO_CONFIG", str(tmp_path / "config"))
+    tuner = FineTuner(Backbone("small_onnx", pooling="avg", registries=[registry]), Head("linear", 3))
+    register(write_result(tuner, tmp_path / "out", "me/own", classes=pictures.names))
+    model = pretrained.load_pretrained("me/own")
+    x = model.preprocess(list(pictures.paths))
+    np.testing.assert_allclose(np.asarray(model(x)), tuner.logits(pictures.paths), atol=1e-5)
+    assert model.labels.names == pictures.names
+    fx = pretrained.load_pretrained("me/own", features=["Logits"])
+    np.testing.assert_allclose(fx(list(pictures.paths))["Logits"], np.asarray(model(x)), atol=1e-5)
+    assert pretrained.load_pretrained("me/own", weights=None).output_shape == (None, 3)
+    with pytest.raises(UsageError, match="as a whole"):
+        pretrained.load_pretrained("me/own", classes=4)

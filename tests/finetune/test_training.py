@@ -107,10 +107,13 @@ def test_what_is_frozen_does_not_move_and_what_is_not_does(pictures):
 
 def test_it_learns(pictures):
     train, held = pictures.split(0.25, 0)
-    one = tuner(head=Head("linear", 3), learning_rate=0.1)
-    history = one.fit(train, held, epochs=15, batch_size=18)
-    assert history["val_accuracy"][-1] == 1.0
-    assert (one.logits(held.paths).argmax(1) == np.asarray(held.labels)).all()
+    one = tuner(head=Head("linear", 3, {"norm": "batch"}), learning_rate=0.1)
+    history = one.fit(train, held, epochs=15, batch_size=6)
+    assert history["loss"][-1] < 0.5 * history["loss"][0]
+    # By chance a third would be right.
+    assert history["val_accuracy"][-1] > 0.8
+    right = one.logits(held.paths).argmax(1) == np.asarray(held.labels)
+    assert np.isclose(right.mean(), history["val_accuracy"][-1])
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
