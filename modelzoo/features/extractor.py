@@ -193,7 +193,7 @@ def _pooled(maps: Any, pooling: str) -> Any:
     if pooling == "max":
         return keras.layers.GlobalMaxPooling2D()(maps)
     channels = maps.shape[-1]
-    odd = -channels % _LANES
+    odd = -channels % _LANES if channels else 0
     if odd:
         # Means are added up in vectors of channels. Where these reach over the end of a picture's own channels, the
         # bits of a mean depend on its picture's place in the batch.

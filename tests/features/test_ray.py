@@ -60,13 +60,17 @@ class KillsItsWorker:
         return self.inner(picture)
 
 
-def test_an_extractor_crosses_a_process_border(fx):
-    other = pickle.loads(pickle.dumps(fx))
+@pytest.mark.parametrize("pooling", [None, "avg", "max"])
+def test_an_extractor_crosses_a_process_border(pooling):
+    model = networks.build("inception_v1", input_shape=(64, 64, 3), classes=7, width=0.125)
+    preprocess = Preprocess.from_dict({"family": "inception", "size": [64, 64]})
+    here = FeatureExtractor(model, ["Mixed_3c", "Mixed_4b", "Logits"], pooling=pooling, preprocess=preprocess)
+    there = pickle.loads(pickle.dumps(here))
     batch = np.random.default_rng(0).standard_normal((3, 64, 64, 3), np.float32)
-    expected = fx.run(batch)
-    for tap, values in other.run(batch).items():
+    expected = here.run(batch)
+    for tap, values in there.run(batch).items():
         np.testing.assert_array_equal(values, expected[tap])
-    assert (list(other.taps), other.pooling, other.preprocess) == (list(fx.taps), fx.pooling, fx.preprocess)
+    assert (list(there.taps), there.pooling, there.preprocess) == (list(here.taps), here.pooling, here.preprocess)
 
 
 def test_without_ray_the_extra_is_named(fx, folder, tmp_path, monkeypatch):
