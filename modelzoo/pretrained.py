@@ -31,6 +31,9 @@ _log = logging.getLogger("modelzoo")
 CONVERTERS = ("caffe", "onnx", "tensorflow")
 """The converters that cards may ask for."""
 
+LATE_BUILDERS = {"finetuned": "modelzoo.finetune.loading:build_finetuned"}
+"""Networks that a higher layer builds: found through a text, as the verbs of the command line are."""
+
 Registries = Sequence[str | PathLike[str]]
 
 
@@ -143,6 +146,10 @@ def load_pretrained(
         "pooling": None if features is not None else pooling,
     }
     _check_network(card, weights, options)
+    if card.build.network in LATE_BUILDERS:
+        options["fetch"] = partial(
+            fetch_card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress
+        )
     path: Path | None
     folder: Path | None = None
 
@@ -201,6 +208,11 @@ def _builder(card: Card) -> Callable[..., keras.Model]:
         return _build_network
     if card.build.converter in CONVERTERS:
         return _build_converted
+    if card.build.network in LATE_BUILDERS:
+        import importlib
+
+        module, _, function = LATE_BUILDERS[card.build.network].partition(":")
+        return getattr(importlib.import_module(module), function)
     wanted = card.build.network or card.build.converter
     kind = "network" if card.build.network else "converter"
     raise UnknownNetworkError(

@@ -117,8 +117,8 @@ NETWORKS: dict[str, Network] = {
 APPLICATIONS = "keras_applications"
 """What a card calls the networks of keras.applications; `args` say which one."""
 
-KNOWN_NETWORKS = frozenset(NETWORKS) | {APPLICATIONS}
-"""Every `build.network` that `load_pretrained` can build."""
+KNOWN_NETWORKS = frozenset(NETWORKS) | {APPLICATIONS, "finetuned"}
+"""Every `build.network` that `load_pretrained` can build; "finetuned" is a head on another card's network."""
 
 
 def build(
