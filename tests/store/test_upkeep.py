@@ -130,7 +130,7 @@ def test_prune_sweeps_what_nothing_refers_to(server, store, two):
     half = pinned(ONE[1:], server.serve("/half", ONE[1:], always=Fault(cut=50_000)), name="half")
     whole = pinned(OTHER[1:], server.serve("/whole", OTHER[1:]), name="whole", role="labels")
     with pytest.raises(NetworkError):
-        Store(store.root, policy=replace(QUICK, rounds=1), progress=False).fetch("third", [whole, half])
+        Store(store.root, policy=replace(QUICK, rounds=1, parallel=1), progress=False).fetch("third", [whole, half])
     assert len(visible(store.root)) == 3
     planned = store.prune(dry_run=True)
     removed = store.prune()
