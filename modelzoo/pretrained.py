@@ -204,7 +204,7 @@ def _check_arguments(weights: Any, features: Any, pooling: Any, include_top: Any
 def _builder(card: Card) -> Callable[..., keras.Model]:
     from modelzoo.networks import KNOWN_NETWORKS
 
-    if card.build.network in KNOWN_NETWORKS:
+    if card.build.network in KNOWN_NETWORKS and card.build.network not in LATE_BUILDERS:
         return _build_network
     if card.build.converter in CONVERTERS:
         return _build_converted
