@@ -231,9 +231,9 @@ def _base_files(card: Any, weights: str | None) -> list[Path]:
         return []
     path = Path(weights).expanduser().absolute()
     if card.build.converter == "caffe":
-        from modelzoo import pretrained
+        from modelzoo.converted import caffe_files
 
-        return [item for item in pretrained._caffe_files(path) if item is not None]
+        return [item for item in caffe_files(path) if item is not None]
     if not path.is_file():
         raise UsageError(
             "The base network lies in a folder, which a result cannot take along.",

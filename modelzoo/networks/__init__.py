@@ -206,6 +206,21 @@ def check_arguments(
     """Raise what `build` would raise for these arguments alone, before any weight is at hand."""
     if network not in NETWORKS:
         raise UnknownNetworkError(network, NETWORKS)
+    check_head(include_top, classes, pooling)
+    _checked_shape(input_shape, NETWORKS[network], include_top)
+    function = _builder(network)
+    ours = {"x", "source", "new_head", *getattr(function, "keywords", ())}  # given by `build`, or bound by a partial
+    unknown = [key for key in args if key in ours or key not in inspect.signature(function).parameters]
+    if unknown:
+        raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
+
+
+def check_head(include_top: bool, classes: int | None, pooling: str | None) -> None:
+    """Refuse what contradicts itself about a network's end, whoever builds it.
+
+    Raises:
+        UsageError: an unknown pooling, pooling behind a classifier, or a new classifier where there is none.
+    """
     if pooling not in (None, "avg", "max"):
         raise UsageError("pooling is 'avg', 'max' or None.", received=repr(pooling))
     if pooling and include_top:
@@ -222,12 +237,6 @@ def check_arguments(
             received=f"classes={classes}, include_top=False",
             hint="leave one of the two out",
         )
-    _checked_shape(input_shape, NETWORKS[network], include_top)
-    function = _builder(network)
-    ours = {"x", "source", "new_head", *getattr(function, "keywords", ())}  # given by `build`, or bound by a partial
-    unknown = [key for key in args if key in ours or key not in inspect.signature(function).parameters]
-    if unknown:
-        raise UsageError(f"The network {network!r} takes no {unknown[0]!r}.", received=repr(args))
 
 
 def _builder(network: str) -> Callable[..., Any]:

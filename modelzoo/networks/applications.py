@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from converters.keras.taps import Tap
 from modelzoo.errors import ArrayError, UnknownNetworkError, UsageError, WeightsMismatchError
+from modelzoo.networks import check_head
 
 if TYPE_CHECKING:
     import keras
@@ -159,22 +160,7 @@ def check_application(
     """Raise what `build_application` would raise for these arguments alone, before any weight is at hand."""
     if application not in APPLICATIONS:
         raise UnknownNetworkError(application, APPLICATIONS)
-    if pooling not in (None, "avg", "max"):
-        raise UsageError("pooling is 'avg', 'max' or None.", received=repr(pooling))
-    if pooling and include_top:
-        raise UsageError(
-            "pooling applies to the last feature map, and this model ends in a classifier.",
-            received=f"pooling={pooling!r}, include_top=True",
-            hint="pass include_top=False, or features=[...] for pooled taps",
-        )
-    if classes is not None and (not isinstance(classes, int) or isinstance(classes, bool) or classes < 1):
-        raise UsageError("classes is a positive whole number.", received=repr(classes))
-    if classes is not None and not include_top:
-        raise UsageError(
-            "classes=N builds a new classifier, and this model has none.",
-            received=f"classes={classes}, include_top=False",
-            hint="leave one of the two out",
-        )
+    check_head(include_top, classes, pooling)
     _check_shape(application, input_shape, include_top)
     if args:
         import inspect
