@@ -11,6 +11,10 @@
     +- RegistryError                  4   a registry cannot be read
     |  +- RegistryFormatError             not JSON, or not what the schema says
     |  +- RegistryVersionError            a schema version from the future
+    |  +- SignatureError                  a signed registry that its keys did not sign
+    |     +- RollbackError                   ... older than what was seen before
+    |     +- ExpiredError                    ... past its date, and not renewed
+    |     +- MixedMetadataError              ... put together of several states
     +- NetworkError                   5   no URL of a file delivered it
     +- OfflineError                   6   it is not cached and the network must not be used
     +- DigestError                    7   bytes that differ from what the registry says
@@ -54,12 +58,14 @@ __all__ = [
     "DigestError",
     "DiskError",
     "DiskFullError",
+    "ExpiredError",
     "ImageError",
     "InputError",
     "InvalidGraphError",
     "LicenceError",
     "LockTimeoutError",
     "MissingExtraError",
+    "MixedMetadataError",
     "ModelzooError",
     "NetworkError",
     "NotFoundError",
@@ -69,6 +75,8 @@ __all__ = [
     "RegistryError",
     "RegistryFormatError",
     "RegistryVersionError",
+    "RollbackError",
+    "SignatureError",
     "SizeError",
     "UnknownModelError",
     "UnknownNetworkError",
@@ -204,6 +212,51 @@ class RegistryFormatError(RegistryError):
 
 class RegistryVersionError(RegistryError):
     """A registry is written for another major version of the schema."""
+
+
+class SignatureError(RegistryError):
+    """A signed registry, or what is said of it, is not what the keys that are trusted for it have signed."""
+
+
+class RollbackError(SignatureError):
+    """A signed registry is older than what was seen of it before.
+
+    Attributes:
+        role: whose file it is: "root", "timestamp", "snapshot" or "targets".
+        seen: the version that was seen before.
+        arrived: the version that came now.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        role: str = "",
+        seen: int = 0,
+        arrived: int = 0,
+        received: Any = None,
+        hint: str | None = None,
+    ) -> None:
+        self.role = role
+        self.seen = seen
+        self.arrived = arrived
+        super().__init__(what, received=received, hint=hint)
+
+
+class ExpiredError(SignatureError):
+    """A signed registry is past the date up to which it was signed. `expires` is that date, ISO 8601 in UTC."""
+
+    def __init__(self, what: str, *, expires: str = "", received: Any = None, hint: str | None = None):
+        self.expires = expires
+        super().__init__(what, received=received, hint=hint)
+
+
+class MixedMetadataError(SignatureError):
+    """The files of a signed registry belong to several of its states. `file` is the first that does not fit."""
+
+    def __init__(self, what: str, *, file: str = "", received: Any = None, hint: str | None = None):
+        self.file = file
+        super().__init__(what, received=received, hint=hint)
 
 
 class NetworkError(ModelzooError):

@@ -1,27 +1,36 @@
-"""`modelzoo registry`: which registries are read, adding one, checking one, writing a card, writing a mirror."""
+"""`modelzoo registry`: which registries are read, adding one, checking one, writing a card or a mirror, signing."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from modelzoo.cli.cache import Duration
 from modelzoo.cli.completion import MODEL
 from modelzoo.cli.output import human_size, table
 from modelzoo.cli.root import noun
 from modelzoo.cli.settings import current
+from modelzoo.cli.site import site
 from modelzoo.errors import UsageError
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from modelzoo.registry import Registry
     from modelzoo.registry.mirror import Mirrored
+    from modelzoo.registry.signing import Signed
 
 __all__ = ["registry"]
 
 
 @noun("registry")
 def registry() -> None:
-    """List, add, check and mirror registries, and write a card for a file of your own."""
+    """List, add, check, mirror and sign registries, and write a card for a file of your own."""
+
+
+registry.add_command(site)
 
 
 @registry.command("list")
@@ -42,6 +51,7 @@ def list_(ctx: click.Context) -> None:
                     "namespace": one.namespace,
                     "cards": len(one.summaries),
                     "sha256": one.digest,
+                    "signed": _signature(one),
                 }
                 for one in loaded.registries
             ],
@@ -53,30 +63,80 @@ def list_(ctx: click.Context) -> None:
     rows = []
     for one in loaded.registries:
         report.bare(one.location)
-        rows.append((one.kind, str(len(one.summaries)), one.namespace or "-", one.location))
-    for line in table(("KIND", "CARDS", "NAMESPACE", "LOCATION"), rows, right=(1,)):
+        signed = _signature(one)
+        until = f"version {signed['version']}, up to {signed['expires'][:10]}" if signed else "-"
+        rows.append((one.kind, str(len(one.summaries)), one.namespace or "-", until, one.location))
+    for line in table(("KIND", "CARDS", "NAMESPACE", "SIGNED", "LOCATION"), rows, right=(1,)):
         report.say(line)
+
+
+def _signature(one: Registry) -> dict[str, Any] | None:
+    """What is trusted of a registry that was added as signed; None for others."""
+    from modelzoo.registry import trusted
+
+    if one.kind != "url" or not trusted.is_signed(one.location):
+        return None
+    known = trusted.read(one.location)
+    return {"version": known.version, "expires": known.expires, "fingerprint": known.fingerprint}
 
 
 @registry.command("add")
 @click.argument("location", metavar="FILE|DIR|URL")
 @click.option("--as", "namespace", metavar="NAMESPACE", help="Put NAMESPACE/ before each of its names.")
+@click.option(
+    "--root",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="It is signed, and FILE is its root.json, which came by another way than from its server.",
+)
+@click.option("--fingerprint", metavar="HEX", help="It is signed, by the key of this fingerprint.")
 @click.pass_context
-def add(ctx: click.Context, location: str, namespace: str | None) -> None:
+def add(ctx: click.Context, location: str, namespace: str | None, root: Path | None, fingerprint: str | None) -> None:
     """Read a registry in every command from now on, before those that were added earlier and the built-in one.
 
-    It is loaded and validated first; one behind a URL is fetched.
+    It is loaded first; one behind a URL is fetched. One that is added as signed (--root, --fingerprint) is never read
+    without its signatures again: what is older than before, out of date, or put together of several states is refused.
     """
     from modelzoo.registry import configured, load_registries
 
     report = current(ctx).reporter
+    signed = root is not None or fingerprint is not None
+    configured.check_namespace(namespace)
+    if signed:
+        location = _add_signed(location, root, fingerprint)
     loaded = load_registries([location], environment=False, builtin=False)
-    cards = sum(len(one.summaries) for one in loaded.registries)  # parses and validates
-    one = configured.add(location, namespace)
-    report.data({"location": one.location, "namespace": one.namespace, "cards": cards})
+    cards = sum(len(one.summaries) for one in loaded.registries)
+    one = configured.add(location, namespace, signed=signed)
+    signature = _signature(loaded.registries[0])
+    report.data({"location": one.location, "namespace": one.namespace, "cards": cards, "signed": signature})
     report.bare(one.location)
-    report.say(f"{one.location}: added, {cards} {'card' if cards == 1 else 'cards'}")
+    said = f", signed up to {signature['expires'][:10]}" if signature else ""
+    report.say(f"{one.location}: added, {cards} {'card' if cards == 1 else 'cards'}{said}")
     load_registries(current(ctx).registries)  # says which cards hide others now
+
+
+def _add_signed(location: str, root: Path | None, fingerprint: str | None) -> str:
+    """Trust a signed registry; its address, with the name of its file."""
+    from modelzoo.registry.loading import is_url
+
+    if not is_url(location):
+        raise UsageError(
+            "Only a registry behind a URL is added as signed.",
+            received=location,
+            hint="what lies on a disk of yours is as safe as the disk",
+        )
+    if location.endswith("/"):
+        location += "registry.json"
+    from modelzoo.registry.verification import add_signed
+
+    data = None
+    if root is not None:
+        try:
+            data = root.read_bytes()
+        except OSError as error:
+            raise UsageError(f"The root cannot be read: {error.strerror}.", received=str(root)) from error
+    add_signed(location, root=data, fingerprint=fingerprint)
+    return location
 
 
 @registry.command("remove")
@@ -103,14 +163,16 @@ def validate(ctx: click.Context, files: tuple[str, ...]) -> None:
     licence that nobody states, leave the exit code alone.
     """
     from modelzoo.networks import KNOWN_NETWORKS
-    from modelzoo.registry import check_registry, load_registries
+    from modelzoo.registry import check_registry, load_registries, validate_registry
 
     report = current(ctx).reporter
     loaded = load_registries(files, environment=False, builtin=False)
     documents = []
     failed = False
     for one in loaded.registries:
-        cards = len(one.summaries)  # parses and validates
+        cards = len(one.summaries)
+        if not one.valid:
+            validate_registry({"schema_version": 1, "models": one.models}, where=one.location)
         problems = check_registry(one.models, networks=KNOWN_NETWORKS)
         errors = sum(problem.level == "error" for problem in problems)
         failed = failed or errors > 0
@@ -234,4 +296,95 @@ def mirror(ctx: click.Context, folder: Path, names: tuple[str, ...], trust_first
     failed = [one.error for one in done if one.error is not None]
     if failed:
         ctx.exit(failed[0].exit_code)
+    if (folder / "metadata" / "timestamp.json").is_file():
+        report.warn(
+            f"{folder} is signed, as it was before: `modelzoo registry sign {folder} --key KEYFILE` signs it anew"
+        )
     report.note(f"serve {folder}, then: modelzoo --mirror URL fetch {cards[0].name if cards else 'NAME'}")
+
+
+@registry.command("keygen")
+@click.argument("file", metavar="KEYFILE", type=click.Path(path_type=Path))
+@click.pass_context
+def keygen(ctx: click.Context, file: Path) -> None:
+    """Make an Ed25519 key to sign registries with, in a new file that only you may read. Its fingerprint is printed.
+
+    Keep KEYFILE where the web server is not: whoever has it signs in your name.
+    """
+    from modelzoo.registry.signing import make_key
+
+    report = current(ctx).reporter
+    fingerprint = make_key(file)
+    report.data({"path": str(file), "fingerprint": fingerprint})
+    report.bare(fingerprint)
+    report.say(f"{file}: a key, fingerprint {click.style(fingerprint, bold=True)}")
+
+
+_EXPIRES = click.option(
+    "--expires", type=Duration(), default="30d", show_default=True, help="Readers need a newer signature after this."
+)
+
+
+@registry.command("sign")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--key", metavar="KEYFILE", required=True, type=click.Path(path_type=Path), help="Sign with this key.")
+@_EXPIRES
+@click.pass_context
+def sign(ctx: click.Context, folder: Path, key: Path, expires: float) -> None:
+    """Sign DIR/registry.json, for the first time or again: after each change of it, and before it expires.
+
+    The signatures lie in DIR/metadata and DIR/targets, for any web server to serve. Keep them: begun anew, they would
+    look like an old state to whoever knows them.
+    """
+    from modelzoo.registry.signing import sign_registry
+
+    _tell(ctx, folder, sign_registry(folder, key, expires=_span(expires)))
+
+
+@registry.command("rotate")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--old", metavar="KEYFILE", required=True, type=click.Path(path_type=Path), help="The key until now.")
+@click.option("--new", metavar="KEYFILE", required=True, type=click.Path(path_type=Path), help="The key from now on.")
+@_EXPIRES
+@click.pass_context
+def rotate(ctx: click.Context, folder: Path, old: Path, new: Path, expires: float) -> None:
+    """Replace the key of a signed registry, and sign it with the new one.
+
+    Whoever added it follows by himself; what the old key signs is refused from then on.
+    """
+    from modelzoo.registry.signing import rotate_key
+
+    _tell(ctx, folder, rotate_key(folder, old, new, expires=_span(expires)))
+
+
+def _span(seconds: float) -> timedelta:
+    """A span of time as signatures have it.
+
+    Raises:
+        UsageError: it is too short or too long for one.
+    """
+    from datetime import timedelta
+
+    if not 60 <= seconds <= 10 * 365 * 86400:
+        raise UsageError("A signature holds for a minute at least, and ten years at most.", received=f"{seconds:g} s")
+    return timedelta(seconds=int(seconds))
+
+
+def _tell(ctx: click.Context, folder: Path, signed: Signed) -> None:
+    report = current(ctx).reporter
+    report.data(
+        {
+            "path": str(folder),
+            "fingerprint": signed.fingerprint,
+            "version": signed.version,
+            "root_version": signed.root_version,
+            "expires": f"{signed.expires:%Y-%m-%dT%H:%M:%SZ}",
+            "root_expires": f"{signed.root_expires:%Y-%m-%dT%H:%M:%SZ}",
+        }
+    )
+    report.bare(signed.fingerprint)
+    report.say(
+        f"{folder}: signed, version {signed.version}, up to {signed.expires:%Y-%m-%d %H:%M} UTC, "
+        f"root version {signed.root_version}"
+    )
+    report.note(f"to read it: modelzoo registry add URL/registry.json --fingerprint {signed.fingerprint}")

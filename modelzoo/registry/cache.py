@@ -54,3 +54,11 @@ def write(name: str, data: bytes) -> bool:
             pass
         return False
     return True
+
+
+def remove(name: str) -> None:
+    """Remove a small file, if it is there and can be removed."""
+    try:
+        os.unlink(path(name))  # noqa: PTH108
+    except OSError:
+        pass

@@ -18,13 +18,15 @@ _FOLDER = "registries"
 
 
 class Configured:
-    """One added registry: its `location` (an absolute path, or a URL), and the `namespace` put before its names."""
+    """One added registry: its `location` (an absolute path, or a URL), the `namespace` put before its names, and
+    whether it was added as `signed`: then `modelzoo.registry.trusted` says what is trusted of it."""
 
-    __slots__ = ("location", "namespace")
+    __slots__ = ("location", "namespace", "signed")
 
-    def __init__(self, location: str, namespace: str | None = None) -> None:
+    def __init__(self, location: str, namespace: str | None = None, signed: bool = False) -> None:
         self.location = location
         self.namespace = namespace
+        self.signed = signed
 
     def __repr__(self) -> str:
         return f"Configured({self.location!r}, namespace={self.namespace!r})"
@@ -60,24 +62,41 @@ def configured() -> list[Configured]:
     return [*found, *(Configured(os.path.join(inside, name)) for name in names)]  # noqa: PTH118
 
 
-def add(location: str, namespace: str | None = None) -> Configured:
+def added() -> list[Configured]:
+    """What was added, newest first.
+
+    Raises:
+        RegistryFormatError: the list cannot be understood.
+    """
+    return _read()
+
+
+def add(location: str, namespace: str | None = None, *, signed: bool = False) -> Configured:
     """Put a registry in front of those that were added before; one that is there already moves, with its new namespace.
 
     Args:
         location: a file, a folder or an http(s) URL.
         namespace: what is put before each of its names, with a `/`.
+        signed: it is never read without its signatures. One that was added so stays so, whatever this says.
 
     Raises:
         UsageError: the namespace is none.
         DiskError: the list cannot be written.
     """
+    check_namespace(namespace)
+    one = Configured(_absolute(location), namespace, signed)
+    before = _read()
+    one.signed = signed or any(other.signed for other in before if other.location == one.location)
+    _write([one, *(other for other in before if other.location != one.location)])
+    return one
+
+
+def check_namespace(namespace: str | None) -> None:
+    """Raise UsageError unless `namespace` can stand before the names of cards."""
     import re
 
     if namespace is not None and not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", namespace):
         raise UsageError("A namespace is of small letters, digits, '.', '_' and '-'.", received=namespace)
-    one = Configured(_absolute(location), namespace)
-    _write([one, *(other for other in _read() if other.location != one.location)])
-    return one
 
 
 def remove(location: str) -> Configured:
@@ -97,6 +116,10 @@ def remove(location: str) -> Configured:
             hint=f"did you mean {near[0]!r}?" if near else "`modelzoo registry list` shows them",
         )
     _write([one for one in before if one is not gone[0]])
+    if gone[0].signed:
+        from modelzoo.registry import trusted
+
+        trusted.forget(gone[0].location)
     return gone[0]
 
 
@@ -115,7 +138,10 @@ def _read() -> list[Configured]:
     try:
         with open(path, "rb") as file:  # noqa: PTH123
             parsed = json.loads(file.read())
-        return [Configured(_text(one["location"]), _text_or_none(one.get("namespace"))) for one in parsed["registries"]]
+        return [
+            Configured(_text(one["location"]), _text_or_none(one.get("namespace")), one.get("signed") is True)
+            for one in parsed["registries"]
+        ]
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -139,7 +165,14 @@ def _text_or_none(value: object) -> str | None:
 
 
 def _write(registries: list[Configured]) -> None:
-    rows = [{"location": one.location, **({"namespace": one.namespace} if one.namespace else {})} for one in registries]
+    rows = [
+        {
+            "location": one.location,
+            **({"namespace": one.namespace} if one.namespace else {}),
+            **({"signed": True} if one.signed else {}),
+        }
+        for one in registries
+    ]
     data = (json.dumps({"registries": rows}, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "surrogateescape")
     final = _path()
     partial = f"{final}.{os.getpid()}.part"

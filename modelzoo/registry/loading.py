@@ -19,6 +19,7 @@ from modelzoo.errors import (
     RegistryError,
     RegistryFormatError,
     RegistryVersionError,
+    SignatureError,
     UnknownModelError,
 )
 
@@ -55,6 +56,7 @@ class Registry:
         self._digest: str | None = None
         self._models: dict[str, Any] | None = None
         self._summaries: dict[str, Summary] | None = None
+        self._valid = False
         self._aliases: dict[str, str] | None = None
 
     def __repr__(self) -> str:
@@ -80,15 +82,21 @@ class Registry:
         if self._models is None:
             models = _parse(self)
             if self.namespace is not None:
-                models = {self.named(name): self._moved(card) for name, card in models.items()}
+                models = {self.named(name): self.moved(card) for name, card in models.items()}
             self._models = models
         return self._models
+
+    @property
+    def valid(self) -> bool:
+        """Whether every card is known to be valid; where not, each is validated when it is used."""
+        _ = self.summaries  # reading the index says it
+        return self._valid
 
     def named(self, name: str) -> str:
         """The name of a card as it is known outside of this registry."""
         return name if self.namespace is None or "/" in name else f"{self.namespace}/{name}"
 
-    def _moved(self, card: Any) -> Any:
+    def moved(self, card: Any) -> Any:
         """A card whose references to others of this registry have the namespace too."""
         if self.namespace is None or not isinstance(card, dict):
             return card
@@ -99,22 +107,35 @@ class Registry:
 
     @property
     def summaries(self) -> dict[str, Summary]:
-        """What `list` shows of every card, from the index; a user's registry is validated before it gets one."""
+        """What `list` shows of every card, from the index. What is shown is right; the rest of a card may not be yet.
+
+        Raises:
+            RegistryFormatError, RegistryVersionError: it is no registry, or one of those cards is none.
+        """
         if self._summaries is None:
             from modelzoo.registry.index import read_or_build
 
-            self._summaries = read_or_build(self)
+            self._summaries, self._valid = read_or_build(self)
         return self._summaries
 
     def card(self, name: str) -> Card:
-        """The card of that very name (no aliases); KeyError where there is none."""
+        """The card of that very name (no aliases); KeyError where there is none.
+
+        Raises:
+            RegistryFormatError: the card of a large registry, whose cards nobody has validated yet, is not valid.
+        """
         from modelzoo.registry.card import Card
 
         span = self.summaries[name].span
         if self._models is None and span is not None:
-            raw = self._moved(json.loads(self.data[span[0] : span[1]]))
+            text = self.data[span[0] : span[1]]
+            raw = self.moved(json.loads(text) if self.valid else _strictly(text, self.location))
         else:
             raw = self.models[name]
+        if not self.valid:
+            from modelzoo.registry.validate import validate_card
+
+            validate_card(name, raw, where=self.location)
         return Card.from_dict(name, raw)
 
     def find(self, name: str) -> str | None:
@@ -256,6 +277,8 @@ def _added(seen: set[str], *, refresh: bool, offline: bool | None) -> Iterator[R
             continue
         try:
             opened = _open(one.location, refresh=refresh, offline=offline)
+        except SignatureError:
+            raise  # it says itself what to do, and that is not to do without signatures at once
         except RegistryError as error:
             error.hint = f"`modelzoo registry remove {one.location}` takes it off the list of added registries."
             raise
@@ -348,12 +371,8 @@ def _read(path: str) -> bytes:
 
 def _parse(registry: Registry) -> dict[str, Any]:
     where = registry.location
-    try:
-        # The built-in file is checked for doubled names by the tests; the hook would triple the time to parse it.
-        hook = None if registry.kind == "builtin" else _refuse_doubles
-        parsed = json.loads(registry.data, object_pairs_hook=hook, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise RegistryFormatError(f"{where} is not a JSON registry: {error}.") from None
+    # The built-in file is checked for doubled names by the tests; that would triple the time to parse it.
+    parsed = _strictly(registry.data, where, doubles=registry.kind == "builtin")
     if not isinstance(parsed, dict):
         raise RegistryFormatError(
             f"{where} is not a registry: a JSON object is needed.", received=type(parsed).__name__
@@ -367,6 +386,15 @@ def _parse(registry: Registry) -> dict[str, Any]:
             hint='a registry is {"schema_version": 1, "models": {name: card}}.',
         )
     return models
+
+
+def _strictly(data: bytes, where: str, *, doubles: bool = False) -> Any:
+    """JSON without its extensions, and unless `doubles` without names that occur twice in one object."""
+    try:
+        hook = None if doubles else refuse_doubles
+        return json.loads(data, object_pairs_hook=hook, parse_constant=refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise RegistryFormatError(f"{where} is not a JSON registry: {error}.") from None
 
 
 def check_version(version: Any, where: str) -> None:
@@ -384,11 +412,13 @@ def check_version(version: Any, where: str) -> None:
     )
 
 
-def _refuse_constant(name: str) -> None:
+def refuse_constant(name: str) -> None:
+    """For `json`: refuse NaN and Infinity, which are no JSON."""
     raise ValueError(f"{name} is no number in JSON")
 
 
-def _refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def refuse_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """For `json`: refuse an object in which a name occurs twice."""
     made = dict(pairs)
     if len(made) != len(pairs):
         names = [name for name, _ in pairs]

@@ -28,7 +28,7 @@ from modelzoo.registry.sources import blob_path, card_sources
 if TYPE_CHECKING:
     from modelzoo.store import Source, Store
 
-__all__ = ["Mirrored", "write_mirror"]
+__all__ = ["Mirrored", "write_mirror", "write_whole"]
 
 _STAGING = "mirror-staging"
 
@@ -103,7 +103,7 @@ def write_mirror(
 
 def _write_registry(path: Path, models: dict[str, Any]) -> None:
     text = json.dumps({"schema_version": 1, "models": dict(sorted(models.items()))}, indent=1, ensure_ascii=False)
-    _write(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
+    write_whole(path, lambda partial: partial.write_text(text + "\n", encoding="utf-8"))
 
 
 def _known(root: Path) -> dict[str, Any]:
@@ -170,7 +170,7 @@ def _fetch(root: Path, card: Card, file: File, store: Store, trust_first_use: bo
             file = dataclasses.replace(file, digests={**file.digests, "sha256": digest}, size=size)
             place = f"sha256/{digest}"
         file = dataclasses.replace(file, size=path.stat().st_size)
-        _write(root / place, lambda target: shutil.copyfile(path, target))
+        write_whole(root / place, lambda target: shutil.copyfile(path, target))
         return file
     finally:
         store.remove(key)
@@ -181,8 +181,12 @@ def _hashed(path: Path, algorithm: str) -> tuple[str, int]:
         return hashlib.file_digest(stream, algorithm).hexdigest(), stream.tell()
 
 
-def _write(final: Path, write: Callable[[Path], Any]) -> None:
-    """Let `write` make a file beside its place, and put it there when it is whole; readable by a web server."""
+def write_whole(final: Path, write: Callable[[Path], Any], what: str = "The mirror") -> None:
+    """Let `write` make a file beside its place, and put it there when it is whole; readable by a web server.
+
+    Raises:
+        DiskError: it cannot be written; what was there stays. `what` begins the message.
+    """
     partial = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -194,7 +198,7 @@ def _write(final: Path, write: Callable[[Path], Any]) -> None:
 
         kind = {errno.ENOSPC: DiskFullError, errno.EDQUOT: DiskFullError, errno.EROFS: ReadOnlyError}
         raise kind.get(error.errno or 0, DiskError)(
-            f"The mirror cannot be written: {error.strerror}.", received=str(final)
+            f"{what} cannot be written: {error.strerror}.", received=str(final)
         ) from error
     finally:
         partial.unlink(missing_ok=True)

@@ -78,10 +78,11 @@ def validate_registry(registry: Any, *, where: str = "the registry") -> None:
         )
     for name, raw in models.items():
         validate_card(name, raw, where=where)
-    _refuse_taken_aliases(models, where)
+    refuse_taken_aliases(models, where)
 
 
-def _refuse_taken_aliases(models: Mapping[str, Any], where: str) -> None:
+def refuse_taken_aliases(models: Mapping[str, Any], where: str) -> None:
+    """Raise RegistryFormatError where an alias is a name or another card's alias too."""
     taken = set(models)
     for name, raw in models.items():
         for alias in raw.get("aliases", ()):

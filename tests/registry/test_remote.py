@@ -14,6 +14,7 @@ import pytest
 
 from modelzoo import errors
 from modelzoo.registry import info, list_models, remote
+from tests.store.fault_server import Fault, fault_server
 
 CARD = {"title": "Mine", "task": "embedding", "framework": "onnx", "licence": "MIT"}
 
@@ -219,3 +220,67 @@ def test_nobody_there_is_a_network_error_without_the_password(server):
     with pytest.raises(errors.NetworkError) as caught:
         list_models(registries=[server.url.replace("http://", "http://me:secret@")])
     assert "secret" not in str(caught.value)
+
+
+SECRETS = ("authorization", "x-key")
+
+
+@pytest.fixture
+def two_hosts(monkeypatch, server):
+    """A registry's host, with a login written down for it, and another one that it can lead to."""
+    with fault_server() as here, fault_server() as there:
+        login = {here.url: {"Authorization": "Bearer 0123", "X-Key": "4567"}}
+        monkeypatch.setenv("MODELZOO_AUTH", json.dumps(login))
+        yield here, there
+
+
+def test_a_login_is_sent_to_the_host_that_it_is_for(two_hosts, server):
+    here, there = two_hosts
+    for host in two_hosts:
+        host.serve("/registry.json", server.body)
+        assert "mine" in list_models(registries=[f"{host.url}/registry.json"])
+    assert [here.seen[0].headers.get(name) for name in SECRETS] == ["Bearer 0123", "4567"]
+    assert [there.seen[0].headers.get(name) for name in SECRETS] == [None, None]
+
+
+def test_a_login_does_not_follow_a_redirect_to_another_host(two_hosts, server):
+    here, there = two_hosts
+    there.serve("/registry.json", server.body)
+    here.serve("/moved", b"", [Fault(status=302, headers={"Location": f"{there.url}/registry.json"})])
+    url = f"{here.url.replace('http://', 'http://me:secret@')}/moved"
+    assert "mine" in list_models(registries=[url])
+    assert here.seen[0].headers["x-key"] == "4567"
+    assert [there.seen[0].headers.get(name) for name in (*SECRETS, "cookie")] == [None, None, None]
+
+
+def test_a_login_of_netrc_is_not_used(two_hosts, server, tmp_path, monkeypatch):
+    there = two_hosts[1]
+    (tmp_path / "netrc").write_text("default login me password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    there.serve("/registry.json", server.body)
+    list_models(registries=[f"{there.url}/registry.json"])
+    assert "authorization" not in there.seen[0].headers
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_host_that_asks_for_a_login_says_where_it_goes(two_hosts, status):
+    there = two_hosts[1]
+    there.serve("/registry.json", b"", always=Fault(status=status))
+    with pytest.raises(errors.NetworkError) as caught:
+        list_models(registries=[f"{there.url}/registry.json?key=89ab"])
+    assert "auth.toml" in str(caught.value.hint)
+    assert "89ab" not in str(caught.value)
+
+
+def test_redirects_without_an_end_are_given_up(two_hosts):
+    here = two_hosts[0]
+    here.serve("/a", b"", always=Fault(status=302, headers={"Location": "/a"}))
+    with pytest.raises(errors.NetworkError, match="redirects more than"):
+        list_models(registries=[f"{here.url}/a"])
+
+
+def test_an_encoding_that_blows_up_is_stopped(server, monkeypatch):
+    server.gzip = True
+    server.body = b" " * (80 << 20) + server.body
+    with pytest.raises(errors.RegistryError, match="has more than"):
+        list_models(registries=[server.url])

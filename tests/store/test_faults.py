@@ -27,13 +27,7 @@ def test_the_numbers_are_those_from_1_to_64():
     assert all(fault.tests for fault in FAULTS.values())
 
 
-#: Signed registries are not built yet; whoever builds them takes the mark away.
-UNSIGNED = pytest.mark.xfail(strict=True, reason="registries are not signed yet")
-
-
-@pytest.mark.parametrize(
-    "number", [pytest.param(number, marks=UNSIGNED) if 60 <= number <= 63 else number for number in FAULTS]
-)
+@pytest.mark.parametrize("number", FAULTS)
 def test_a_fault_has_the_tests_that_the_table_names(collected, number):
     for pattern in FAULTS[number].tests:
         assert any(covers(pattern, test) for test in collected), pattern

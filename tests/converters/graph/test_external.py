@@ -107,3 +107,29 @@ def test_a_model_in_memory_has_no_folder(folder):
     proto = onnx.ModelProto.FromString(saved(folder, "w.bin").read_bytes())
     with pytest.raises(errors.UnsafeFileError, match="without a folder"):
         load_graph(proto)
+
+
+@pytest.mark.slow
+def test_a_model_above_two_gibibytes_converts_and_agrees_with_onnxruntime(folder):
+    """The file of weights is sparse: it takes no room on the disk, but in memory."""
+    import modelzoo as mz
+
+    rows, columns = 4, 2**29 // 4 + 8
+    path = saved(folder, "w.bin", offset=4096)
+    model = onnx.load(path, load_external_data=False)
+    model.graph.initializer[0].dims[:] = [rows, columns]
+    model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = columns
+    path.write_bytes(model.SerializeToString())
+    places = np.linspace(0, columns - 1, 50).astype(int)
+    values = np.arange(1, 51, dtype=np.float32)
+    with open(folder / "w.bin", "wb") as file:
+        file.truncate(4096 + 4 * rows * columns)
+        for place, value in zip(places, values, strict=True):
+            file.seek(4096 + 4 * ((rows - 1) * columns + int(place)))
+            file.write(value.tobytes())
+    assert (folder / "w.bin").stat().st_size > 2**31
+    converted = mz.convert(path, to="keras", inputs={"x": (1, rows)}, verify=True)
+    assert converted.report.passed
+    result = np.asarray(converted(np.eye(rows, dtype=np.float32)[-1:]))
+    np.testing.assert_array_equal(result[0, places], values)
+    assert np.count_nonzero(result) == 50
