@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import modelzoo as mz
 from modelzoo.networks import KNOWN_NETWORKS
@@ -160,7 +160,7 @@ def rows(names: list[str] | None = None) -> Iterator[Row]:
     import keras
 
     for name in names or counted():
-        model = mz.load_pretrained(name, weights=None)
+        model: Any = mz.load_pretrained(name, weights=None)
         try:
             adds: int | None = count_multiply_adds(model).count
         except mz.UsageError:
