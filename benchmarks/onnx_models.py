@@ -6,7 +6,10 @@ two threads; ours is `tf.function(model)` with BatchNorm folded, XLA off, its we
 the same graph with constants for them. Figures are medians over turns that alternate, each after a call that is not
 timed.
 
-    python benchmarks/onnx_models.py [--runs 20] [--models ResNet50 MobileNetV2]
+    python benchmarks/onnx_models.py [--runs 20] [--models ResNet50 MobileNetV2] [--onnx2tf PYTHON]
+
+`--onnx2tf` names a Python where onnx2tf is installed, which wants an older TensorFlow: the same files through it, whole
+processes with their imports (also those of ours, beside them), and the resident memory at its peak.
 """
 
 from __future__ import annotations
@@ -159,42 +162,87 @@ def run(code: str) -> str:
     return (done.stdout.strip().splitlines() or [""])[-1]
 
 
+def whole(python: str, code: str) -> tuple[float, int]:
+    """Seconds and peak resident bytes of a process that runs `code`."""
+    measured = """
+import resource, subprocess, sys, time
+start = time.perf_counter()
+done = subprocess.run(sys.argv[1:], capture_output=True, text=True)
+print(time.perf_counter() - start, 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)
+sys.exit(done.stderr[-2000:] if done.returncode else 0)
+"""
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [sys.executable, "-c", measured, python, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=Path(__file__).parents[1],
+    )
+    if done.returncode:
+        raise SystemExit(done.stderr)
+    seconds, peak, _ = done.stdout.split()
+    return float(seconds), int(peak)
+
+
+def beside_onnx2tf(python: str, path: str, out: str) -> str:
+    """`ours / onnx2tf`: seconds and peak memory of both."""
+    ours = whole(sys.executable, f"from converters.keras import to_keras; to_keras({path!r})")
+    theirs = whole(python, f"import onnx2tf; onnx2tf.convert({path!r}, output_folder_path={out!r}, verbosity='error')")
+    return (
+        f"{ours[0]:.1f} / {theirs[0]:.1f} = {ours[0] / theirs[0]:.2f} | "
+        f"{ours[1] / 2**20:.0f} / {theirs[1] / 2**20:.0f} = {ours[1] / theirs[1]:.2f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--models", nargs="*", default=[*KERAS, *ONNX])
+    parser.add_argument("--onnx2tf", metavar="PYTHON")
     arguments = parser.parse_args()
-    print("| model | weights, MB | convert, s | memory / weights | layers | layout changes | error | ", end="")
-    print("batch 1, ms | / onnxruntime | frozen / ort | batch 8, ms | / onnxruntime | frozen / ort |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    if arguments.onnx2tf:
+        print("| model | whole process, s: ours / onnx2tf | peak memory, MiB: ours / onnx2tf |\n| --- | --- | --- |")
+    else:
+        head()
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
             path = str(Path(folder) / f"{name}.onnx")
-            light = name.startswith("light_")
-            run(
-                (VGG19 if name == "VGG19" else LIGHT if light else EXPORT).format(
-                    name=f"{name}.onnx" if light else name, path=path
-                )
-            )
-            # What the kernel keeps of the mapped file can be dropped at any time; what is copied cannot.
-            code = MEASURE.format(
-                path=path,
-                threads=THREADS,
-                runs=arguments.runs,
-                counted=("RssAnon",),
-                transposed=name == "VGG19" or light,
-            )
-            row = json.loads(run(code))
-            speeds = " | ".join(
-                f"{1000 * row[f'ours_{batch}']:.1f} | {row[f'ours_{batch}'] / row[f'theirs_{batch}']:.2f} | "
-                f"{row[f'frozen_{batch}'] / row[f'theirs_{batch}']:.2f}"
-                for batch in (1, 8)
-            )
-            print(
-                f"| {name} | {row['size'] / 1e6:.0f} | {row['convert']:.2f} | {row['memory'] / row['size']:.2f} | "
-                f"{row['layers']} | {row['permutes']} | {max(row['error_1'], row['error_8']):.0e} | {speeds} |",
-                flush=True,
-            )
+            write(name, path)
+            if arguments.onnx2tf:
+                print(f"| {name} | {beside_onnx2tf(arguments.onnx2tf, path, folder + '/out')} |", flush=True)
+            else:
+                print(f"| {name} | {measure(name, path, arguments.runs)} |", flush=True)
+
+
+def head() -> None:
+    print("| model | weights, MB | convert, s | memory / weights | layers | layout changes | error | ", end="")
+    print("batch 1, ms | / onnxruntime | frozen / ort | batch 8, ms | / onnxruntime | frozen / ort |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+
+
+def write(name: str, path: str) -> None:
+    """Make the ONNX file of a network."""
+    code = VGG19 if name == "VGG19" else LIGHT if name in ONNX else EXPORT
+    run(code.format(name=f"{name}.onnx" if name in ONNX else name, path=path))
+
+
+def measure(name: str, path: str, runs: int) -> str:
+    """One row of the table."""
+    # What the kernel keeps of the mapped file can be dropped at any time; what is copied cannot.
+    code = MEASURE.format(
+        path=path, threads=THREADS, runs=runs, counted=("RssAnon",), transposed=name == "VGG19" or name in ONNX
+    )
+    row = json.loads(run(code))
+    speeds = " | ".join(
+        f"{1000 * row[f'ours_{batch}']:.1f} | {row[f'ours_{batch}'] / row[f'theirs_{batch}']:.2f} | "
+        f"{row[f'frozen_{batch}'] / row[f'theirs_{batch}']:.2f}"
+        for batch in (1, 8)
+    )
+    return (
+        f"{row['size'] / 1e6:.0f} | {row['convert']:.2f} | {row['memory'] / row['size']:.2f} | {row['layers']} | "
+        f"{row['permutes']} | {max(row['error_1'], row['error_8']):.0e} | {speeds}"
+    )
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from modelzoo.errors import (
     UsageError,
 )
 from modelzoo.registry import Card, info
+from modelzoo.registry.licences import is_accepted, require, terms
 from modelzoo.registry.sources import card_sources
-from modelzoo.store import Fetched, Store
+from modelzoo.store import Fetched, Source, Store
 
 if TYPE_CHECKING:
     import keras
@@ -45,6 +46,7 @@ def fetch(
     cache: str | Path | None = None,
     offline: bool | None = None,
     trust_first_use: bool = False,
+    accept_licence: bool = False,
     progress: bool | Callable[[str, int, int | None], None] | None = None,
 ) -> Fetched:
     """Bring a model's files into the cache, verified, and say where they are.
@@ -55,6 +57,8 @@ def fetch(
         cache: the cache's folder; None = `MODELZOO_CACHE`, else the platform's place for caches.
         offline: never open a socket; None = as `MODELZOO_OFFLINE` says.
         trust_first_use: take files that nothing strong verifies, and record their digest for the next time.
+        accept_licence: you have read the licence of the weights, which restricts their use, and accept it; this is
+            recorded, so that it is asked for once.
         progress: a bar (None: only on a terminal), or a function of file name, bytes done and bytes in all.
 
     Returns:
@@ -63,6 +67,7 @@ def fetch(
     Raises:
         UnknownModelError: no registry has the name.
         UsageError: the card has no files to fetch.
+        LicenceError: the licence restricts the use of the weights, they are not in the cache, and it was not accepted.
         NetworkError, OfflineError, DigestError, UnpinnedError, ArchiveError, DiskError, CacheError,
         LockTimeoutError: as the names say; see `modelzoo.errors`.
     """
@@ -71,6 +76,7 @@ def fetch(
         cache=cache,
         offline=offline,
         trust_first_use=trust_first_use,
+        accept_licence=accept_licence,
         progress=progress,
     )
 
@@ -81,6 +87,7 @@ def fetch_card(
     cache: str | Path | None = None,
     offline: bool | None = None,
     trust_first_use: bool = False,
+    accept_licence: bool = False,
     progress: Any = None,
 ) -> Fetched:
     """`fetch` for a card at hand."""
@@ -93,8 +100,25 @@ def fetch_card(
         )
     if card.licence == "unknown":
         _log.warning("%s: nobody states the licence of these weights", card.name)
-    root = None if cache is None else Path(cache)
-    return Store(root, offline=offline, progress=progress).fetch(card.name, sources, trust_first_use=trust_first_use)
+    store = Store(None if cache is None else Path(cache), offline=offline, progress=progress)
+    if _to_accept(card, store, sources):
+        require(card, accept_licence=accept_licence)
+    return store.fetch(card.name, sources, trust_first_use=trust_first_use)
+
+
+def licence_to_accept(card: Card, *, cache: str | Path | None = None) -> bool:
+    """Whether a fetch of the card asks for its licence to be accepted: it restricts the use, and this comes first."""
+    return _to_accept(card, Store(None if cache is None else Path(cache)), card_sources(card))
+
+
+def _to_accept(card: Card, store: Store, sources: Sequence[Source]) -> bool:
+    kind = terms(card.licence, card.licence_note).kind
+    if kind == "unlisted":
+        _log.warning("%s: modelzoo does not know the licence %r: read it before use", card.name, card.licence)
+    if kind != "restricted" or is_accepted(card):
+        return False
+    # A model that was copied here, or is damaged, is known by its name at least.
+    return store.locate(card.name, sources) is None and all(entry.key != card.name for entry in store.entries())
 
 
 def load_pretrained(
@@ -111,6 +135,7 @@ def load_pretrained(
     cache: str | Path | None = None,
     offline: bool | None = None,
     trust_first_use: bool = False,
+    accept_licence: bool = False,
     progress: Any = None,
 ) -> keras.Model | FeatureExtractor:
     """A pretrained network as a Keras model, or as a feature extractor with named taps.
@@ -125,7 +150,7 @@ def load_pretrained(
         include_top: whether the classifier is part of the model.
         classes: a new classifier of this width, untrained, on the pretrained body.
         trainable: whether the weights are trained; a frozen model also runs its BatchNorm in inference mode.
-        registries, cache, offline, trust_first_use, progress: see `fetch`.
+        registries, cache, offline, trust_first_use, accept_licence, progress: see `fetch`.
 
     Returns:
         keras.Model: slim networks take (N, H, W, 3) float32 in the card's range and return logits (N, classes); its
@@ -136,6 +161,7 @@ def load_pretrained(
         WeightsMismatchError: the file does not fit the network; all names are listed.
         CheckpointError: the weight file cannot be read.
         UsageError, ArrayError: arguments that contradict each other or the network.
+        LicenceError and what else `fetch` raises.
     """
     _check_arguments(weights, features, pooling, include_top)
     card = _card(name, registries)
@@ -147,25 +173,27 @@ def load_pretrained(
         "pooling": None if features is not None else pooling,
     }
     _check_network(card, weights, options)
+    bring = partial(
+        fetch_card,
+        cache=cache,
+        offline=offline,
+        trust_first_use=trust_first_use,
+        accept_licence=accept_licence,
+        progress=progress,
+    )
     if card.build.network in LATE_BUILDERS:
-        options["fetch"] = partial(
-            fetch_card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress
-        )
+        options["fetch"] = bring
     path: Path | None
     folder: Path | None = None
-
-    def fetched() -> Fetched:
-        return fetch_card(card, cache=cache, offline=offline, trust_first_use=trust_first_use, progress=progress)
-
     if weights is None:
         path = None
     elif weights == "card":
-        files = fetched()
+        files = bring(card)
         path, folder = _model_path(card, files), files.path
         options["graph"] = lambda: files.files.get("graph")
     else:
         path = Path(weights).expanduser()
-        options["graph"] = lambda: fetched().files.get("graph")
+        options["graph"] = lambda: bring(card).files.get("graph")
     model = builder(card, path, **options)
     if not trainable:
         model.trainable = False

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from modelzoo.cli.completion import MODEL
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
 from modelzoo.errors import UsageError
@@ -26,6 +27,7 @@ _AT_ONCE = 16  # pictures that go through the network together
     "--weights", type=click.Path(), metavar="PATH", help="A weight file, folder or checkpoint prefix of your own."
 )
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@accepting_licences
 @click.pass_context
 def classify(
     ctx: click.Context, name: str, images: tuple[str, ...], top: int, weights: str | None, trust_first_use: bool

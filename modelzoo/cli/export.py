@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from modelzoo.cli.completion import MODEL
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import human_size
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
@@ -28,6 +29,7 @@ _ENDINGS = {"onnx": ".onnx", "litert": ".tflite", "python": ".py", "savedmodel":
 @click.option("--no-verify", is_flag=True, help="Do not compare the result with the model.")
 @click.option("--report", type=click.Path(), help="A page or JSON with the errors (.html or .json).")
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@accepting_licences
 @click.pass_context
 def export(
     ctx: click.Context,

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from modelzoo.cli.completion import MODEL, TAP
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import human_size, table
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
@@ -50,6 +51,7 @@ _SHOWN = 20  # unreadable pictures that are listed
 @click.option("--address", metavar="HOST:PORT|auto", help="The Ray cluster; without it, one on this machine alone.")
 @click.option("--workers", type=click.IntRange(min=1), metavar="N", help="Ray: how many actors hold the model.")
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@accepting_licences
 @click.pass_context
 def features(
     ctx: click.Context,

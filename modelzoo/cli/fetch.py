@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from modelzoo.cli.completion import MODEL
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import human_size
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import Settings, current
@@ -26,6 +27,7 @@ __all__ = ["fetch"]
 @click.option("--lockfile", metavar="FILE", type=click.Path(path_type=Path), help="Instead of modelzoo.lock.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be downloaded, and from where.")
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@accepting_licences
 @click.pass_context
 def fetch(
     ctx: click.Context,
@@ -99,6 +101,7 @@ def _fetch(card: Card, settings: Settings, trust_first_use: bool) -> dict[str, A
 
 
 def _plan(card: Card, settings: Settings) -> dict[str, Any]:
+    from modelzoo.pretrained import licence_to_accept
     from modelzoo.registry import card_sources
     from modelzoo.store import Store
 
@@ -108,6 +111,9 @@ def _plan(card: Card, settings: Settings) -> dict[str, Any]:
     store = Store()
     planned = store.plan(card.name, card_sources(card))
     report.say(f"{click.style(card.name, bold=True)}  would go into {store.root}")
+    asked = licence_to_accept(card)
+    if asked:
+        report.say(f"  its licence restricts its use ({card.licence}): --accept-licence is needed")
     for file in planned:
         for line in _explained(file):
             report.say(f"  {line}")
@@ -115,6 +121,7 @@ def _plan(card: Card, settings: Settings) -> dict[str, Any]:
             report.bare(f"{card.name}\t{file.name}\t{file.urls[0]}")
     return {
         "name": card.name,
+        "licence_to_accept": asked,
         "files": [
             {
                 "name": file.name,

@@ -177,10 +177,15 @@ def _file(file: File) -> str:
 
 
 def _warnings(card: Card) -> Iterator[str]:
+    from modelzoo.registry.licences import terms
+
     if card.licence == "unknown":
         yield (
             "nobody states a licence for these weights: ask their authors before you pass them on or sell what they do."
         )
+    restrictions = terms(card.licence, card.licence_note).restrictions
+    if restrictions:
+        yield f"its licence restricts its use ({'; '.join(restrictions)}): it has to be accepted before a first fetch."
     if card.build.needs:
         lacks = ", ".join(card.build.needs)
         yield f"this version of modelzoo cannot build it yet; it lacks: {lacks}. It can be fetched."

@@ -9,6 +9,7 @@ import click
 
 from modelzoo.cli.cache import Duration
 from modelzoo.cli.completion import MODEL
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import human_size, table
 from modelzoo.cli.root import noun
 from modelzoo.cli.settings import current
@@ -259,6 +260,7 @@ def _write_new(path: Path, text: str) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.argument("names", metavar="[NAME...]", nargs=-1, type=MODEL)
 @click.option("--trust-first-use", is_flag=True, help="Mirror files without a strong digest too, and pin them there.")
+@accepting_licences
 @click.pass_context
 def mirror(ctx: click.Context, folder: Path, names: tuple[str, ...], trust_first_use: bool) -> None:
     """Write the files of each model NAME (by default of all pinned ones) into DIR, for any web server to serve.

@@ -34,6 +34,8 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "similar": ("modelzoo.cli.similar:similar", "Find the pictures of a folder that look most like one."),
         "convert": ("modelzoo.cli.convert:convert", "Convert an ONNX model to Keras, a SavedModel or checked ONNX."),
         "finetune": ("modelzoo.cli.finetune:finetune", "Train a classifier of your own on a pretrained model."),
+        "style": ("modelzoo.cli.style:style", "Draw a picture in the style of others."),
+        "dqn": ("modelzoo.cli.dqn:dqn", "Train a deep Q-network on an environment, and let it play."),
         "export": ("modelzoo.cli.export:export", "Write a model as ONNX, a SavedModel, LiteRT or Python source."),
     },
     "Files": {

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from modelzoo.cli.completion import MODEL, TAP
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import table
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
@@ -42,6 +43,7 @@ _DEFAULT = "inception_v1_scenes"  # comes with the package
 )
 @click.option("--weights", type=click.Path(), metavar="PATH", help="A weight file of your own.")
 @click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
+@accepting_licences
 @click.pass_context
 def similar(
     ctx: click.Context,

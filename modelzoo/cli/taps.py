@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from modelzoo.cli.completion import MODEL
+from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.output import table
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
@@ -17,6 +18,7 @@ __all__ = ["sides", "taps"]
 @verb("taps")
 @click.argument("name", type=MODEL)
 @click.option("--all", "inner", is_flag=True, help="Inner scopes too, not only the end points.")
+@accepting_licences
 @click.pass_context
 def taps(ctx: click.Context, name: str, inner: bool) -> None:
     """List the taps of model NAME: name, shape (height x width x channels), stride in input pixels, channels.

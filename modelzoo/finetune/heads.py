@@ -8,7 +8,7 @@ from typing import Any
 
 from modelzoo.errors import UsageError, nearest
 
-__all__ = ["HEADS", "LOGITS", "Head"]
+__all__ = ["HEADS", "LOGITS", "Head", "vector"]
 
 LOGITS = "head_logits"
 """Name of the layer that makes a head's output: no backbone has a layer of this name."""
@@ -18,7 +18,7 @@ def _linear(x: Any, classes: int, norm: str | None = None, dropout: float = 0.0)
     """A linear probe: one Dense layer on the pooled features, (N, C) -> (N, classes)."""
     import keras
 
-    x = _normed(_vector(x), norm)
+    x = _normed(vector(x), norm)
     if dropout:
         x = keras.layers.Dropout(dropout, name="head_dropout")(x)
     return keras.layers.Dense(classes, name=LOGITS, dtype="float32")(x)
@@ -35,7 +35,7 @@ def _mlp(
     """Dense layers with dropout in between, (N, C) -> (N, classes)."""
     import keras
 
-    x = _normed(_vector(x), norm)
+    x = _normed(vector(x), norm)
     for number, width in enumerate(hidden, 1):
         x = keras.layers.Dense(int(width), activation=activation, name=f"head_hidden_{number}")(x)
         if dropout:
@@ -49,21 +49,36 @@ def _sequence(
     cell: str = "gru",
     units: Any = (64,),
     bidirectional: bool = False,
+    norm: str | None = None,
     dropout: float = 0.0,
     every_step: bool = False,
+    *,
+    mask: Any = None,
 ) -> Any:
-    """Recurrent layers over (N, T, C), steps that are all zero masked; (N, classes), or (N, T, classes)."""
+    """Recurrent layers over (N, T, C); (N, classes), or (N, T, classes). Without a mask, steps that are all zero are
+    taken for padding."""
     import keras
 
-    kinds = {"gru": keras.layers.GRU, "lstm": keras.layers.LSTM, "simple": keras.layers.SimpleRNN}
-    if cell not in kinds:
-        raise UsageError("There is no such recurrent cell.", received=cell, hint=" | ".join(kinds))
-    x = keras.layers.Masking(name="head_mask")(x)
-    for number, width in enumerate(units, 1):
-        last = number == len(units)
-        name = f"head_{cell}_{number}"
-        layer = kinds[cell](int(width), return_sequences=every_step or not last, dropout=dropout, name=name)
-        x = (keras.layers.Bidirectional(layer, name=f"{name}_both") if bidirectional else layer)(x)
+    from modelzoo.finetune.cells import recurrent_stack
+
+    if mask is None:
+        x = keras.layers.Masking(name="head_mask")(x)
+    x = _normed(x, norm, mask)
+    x = recurrent_stack(
+        x, cell, tuple(units), bidirectional=bidirectional, dropout=dropout, every_step=every_step, mask=mask
+    )
+    return keras.layers.Dense(classes, name=LOGITS, dtype="float32")(x)
+
+
+def _mean(x: Any, classes: int, norm: str | None = None, dropout: float = 0.0, *, mask: Any = None) -> Any:
+    """A linear probe on the mean over the steps, which forgets their order: (N, T, C) -> (N, classes)."""
+    import keras
+
+    x = _normed(x, norm, mask)
+    given = {} if mask is None else {"mask": mask}
+    x = keras.layers.GlobalAveragePooling1D(name="head_pool")(x, **given)
+    if dropout:
+        x = keras.layers.Dropout(dropout, name="head_dropout")(x)
     return keras.layers.Dense(classes, name=LOGITS, dtype="float32")(x)
 
 
@@ -78,7 +93,7 @@ def _spatial(x: Any, classes: int, hidden: int = 64, kernel: int = 3, upsample: 
     return keras.layers.Conv2D(classes, 1, name=LOGITS, dtype="float32")(x)
 
 
-def _normed(x: Any, norm: str | None) -> Any:
+def _normed(x: Any, norm: str | None, mask: Any = None) -> Any:
     """Features of the same scale, whatever the network's own is: one learning rate then serves them all.
 
     `batch` standardises each feature over the pictures (the probe stays linear), `layer` each picture's features.
@@ -88,13 +103,14 @@ def _normed(x: Any, norm: str | None) -> Any:
     if norm is None:
         return x
     if norm == "batch":
-        return keras.layers.BatchNormalization(center=False, scale=False, momentum=0.9, name="head_norm")(x)
+        given = {} if mask is None else {"mask": mask}
+        return keras.layers.BatchNormalization(center=False, scale=False, momentum=0.9, name="head_norm")(x, **given)
     if norm == "layer":
         return keras.layers.LayerNormalization(center=False, scale=False, name="head_norm")(x)
     raise UsageError("There is no such normalisation.", received=repr(norm), hint="batch | layer | None")
 
 
-def _vector(x: Any) -> Any:
+def vector(x: Any) -> Any:
     """(N, H, W, C) -> (N, C) by the mean; vectors stay."""
     import keras
 
@@ -108,12 +124,14 @@ class _Kind:
     make: Callable[..., Any]
     ranks: tuple[int, ...]
     takes: str
+    masked: bool = False
 
 
 HEADS: Mapping[str, _Kind] = {
     "linear": _Kind(_linear, (2, 3, 4), "vectors or maps"),
+    "mean": _Kind(_mean, (3,), "sequences (N, T, C)", masked=True),
     "mlp": _Kind(_mlp, (2, 3, 4), "vectors or maps"),
-    "sequence": _Kind(_sequence, (3,), "sequences (N, T, C)"),
+    "sequence": _Kind(_sequence, (3,), "sequences (N, T, C)", masked=True),
     "spatial": _Kind(_spatial, (4,), "maps (N, H, W, C)"),
 }
 """Kind of head -> how it is made, and the ranks of the features that it takes."""
@@ -145,7 +163,7 @@ class Head:
             raise UsageError(f"There is no head {self.kind!r}.", received=repr(self.kind), hint=hint)
         if not isinstance(self.classes, int) or isinstance(self.classes, bool) or self.classes < 1:
             raise UsageError("A head has a positive number of classes.", received=repr(self.classes))
-        known = [*inspect.signature(HEADS[self.kind].make).parameters][2:]
+        known = [name for name in inspect.signature(HEADS[self.kind].make).parameters if name != "mask"][2:]
         unknown = [key for key in self.args if key not in known]
         if unknown:
             raise UsageError(
@@ -154,8 +172,12 @@ class Head:
                 hint=", ".join(known),
             )
 
-    def __call__(self, features: Any) -> Any:
+    def __call__(self, features: Any, *, mask: Any = None) -> Any:
         """Logits (float32) of symbolic features; the layer that makes them is called `LOGITS`.
+
+        Args:
+            features: (N, C), (N, T, C) or (N, H, W, C), as the kind takes them.
+            mask: of heads over sequences: symbolic bool (N, T), False where a step is padding.
 
         Raises:
             UsageError: features of a rank that this head does not take, or of an open width.
@@ -168,7 +190,10 @@ class Head:
                 received=f"features {shape}",
                 hint="choose another tap, pooling or head",
             )
-        return kind.make(features, self.classes, **self.args)
+        if mask is not None and not kind.masked:
+            raise UsageError(f"The head {self.kind!r} takes no mask.", received=f"mask {tuple(mask.shape)}")
+        given = {} if mask is None else {"mask": mask}
+        return kind.make(features, self.classes, **self.args, **given)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values; `from_dict` reads them."""

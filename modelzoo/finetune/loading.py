@@ -41,15 +41,14 @@ def build_finetuned(
         fetch: brings the files of the base's card, where a converter needs them.
 
     Returns:
-        The network's own input -> logits. `taps` are those of the base before the head, and `Logits`.
+        The network's own input -> logits; with a head over sequences {"steps", "lengths"} or steps alone -> logits.
+        `taps` are those of the base before the head, and `Logits`.
 
     Raises:
         UsageError: arguments that it does not take.
         RegistryFormatError: the card does not say base, tap and head.
         WeightsMismatchError: the file does not fit; all names are listed.
     """
-    import keras
-
     if not include_top or classes is not None or pooling is not None:
         raise UsageError(
             f"{card.name!r} was trained as a whole, head included.",
@@ -63,7 +62,7 @@ def build_finetuned(
     with nullcontext() if path is None else blank_weights():
         network = _base(base, args["base"], path, input_shape, fetch)
         backbone = Backbone(network, tap=args["tap"], pooling=args.get("pooling"), freeze=False)
-        model = keras.Model(network.input, head(backbone.output), name=card.name.replace("/", "."))
+        model = _model(backbone, head, args.get("sequence"), card.name.replace("/", "."))
     if path is not None:
         _assign(model, path)
     taps = _taps(network, model)
@@ -95,6 +94,24 @@ def load_folder(folder: str | Path) -> keras.Model:
     return model
 
 
+def _model(backbone: Backbone, head: Head, sequence: Any, name: str) -> Any:
+    import keras
+
+    if sequence is None:
+        return keras.Model(backbone.network.input, head(backbone.output), name=name)
+    from modelzoo.finetune.over_time import through_time
+
+    try:
+        steps, masked = sequence["steps"], bool(sequence["masked"])
+    except (KeyError, TypeError):
+        raise RegistryFormatError(
+            f"The card of {name!r} does not say how long its sequences are.",
+            received=repr(sequence)[:200],
+            hint="build.args.sequence holds steps and masked, as `modelzoo finetune --head rnn` writes them",
+        ) from None
+    return through_time(backbone, head, steps, masked=masked, name=name)[0]
+
+
 def _description(card: Card) -> tuple[Card, Mapping[str, Any]]:
     from modelzoo.registry import Card
 
@@ -116,8 +133,10 @@ def _base(base: Card, said: Mapping[str, Any], path: Path | None, input_shape: A
     from modelzoo import pretrained
 
     builder = pretrained._builder(base)
-    shape = input_shape if input_shape is not None else tuple(said.get("input_shape") or ()) or None
-    if shape is not None and len(shape) != 3:
+    trained = tuple(said.get("input_shape") or ())
+    # The card of a sequence says (T, H, W, C), which is the shape of no picture.
+    shape = input_shape if input_shape is not None and len(input_shape) == 3 else trained
+    if len(shape) != 3:
         shape = None
     options: dict[str, Any] = {"input_shape": shape, "include_top": True, "classes": None, "pooling": None}
     if base.build.converter is None:

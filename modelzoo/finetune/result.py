@@ -161,9 +161,11 @@ def _card(
     raw = base.as_dict()
     shape = tuple(backbone.network.inputs[0].shape[1:])
     (tap,) = backbone.taps
+    steps = getattr(tuner, "steps", None)
+    sequence = {} if steps is None else {"sequence": {"steps": steps, "masked": bool(getattr(tuner, "masked", False))}}
     card: dict[str, Any] = {
         "title": title or f"{base.title}, fine-tuned",
-        "task": "classification",
+        "task": "classification" if steps is None else "sequence_classification",
         "framework": base.framework,
         "format": "safetensors",
         "licence": base.licence,
@@ -176,9 +178,10 @@ def _card(
                 "tap": tap,
                 "pooling": backbone.pooling,
                 "head": tuner.head.as_dict(),
+                **sequence,
             },
         },
-        "inputs": _inputs(raw, shape, files),
+        "inputs": _inputs(raw, shape, files) if not sequence else _over_time(raw, shape, files, sequence["sequence"]),
         "outputs": [{"name": "Logits", "kind": "logits", "classes": tuner.head.classes}],
         "labels": {"names": [_line(item) for item in classes], "count": len(classes)},
         "taps": [tap, "Logits"],
@@ -218,6 +221,21 @@ def _inputs(raw: Mapping[str, Any], shape: tuple[int | None, ...], files: list[d
         if how.get("resize_side") and how["resize_side"] < largest:
             how["resize_side"] = round(how["resize_side"] * largest / max(old))
     return inputs
+
+
+def _over_time(
+    raw: Mapping[str, Any], shape: tuple[int | None, ...], files: list[dict[str, Any]], sequence: Mapping[str, Any]
+) -> list[Any]:
+    """The inputs of a model over sequences: steps that are prepared as the base's input is, and their number."""
+    from modelzoo.finetune.over_time import LENGTHS, STEPS
+
+    first = _inputs(raw, shape, files)[0]
+    how = first.get("preprocess")
+    if how is not None and len(shape) == 3 and None not in shape[:2]:
+        how.setdefault("size", list(shape[:2]))  # the card's shape begins with the steps now
+    first |= {"name": STEPS, "shape": [sequence["steps"], *shape]}
+    lengths = {"name": LENGTHS, "shape": [], "dtype": "int32"}
+    return [first, lengths] if sequence["masked"] else [first]
 
 
 def _file(path: Path, role: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import DiskError, DiskFullError, ModelzooError, ReadOnlyError, UsageError
 from modelzoo.registry.card import Card, File
+from modelzoo.registry.licences import require
 from modelzoo.registry.sources import blob_path, card_sources
 
 if TYPE_CHECKING:
@@ -159,6 +160,7 @@ def _held(root: Path, file: File) -> File | None:
 
 def _fetch(root: Path, card: Card, file: File, store: Store, trust_first_use: bool) -> File:
     """Bring one file through the cache, which verifies it, into the mirror."""
+    require(card)
     sources: Sequence[Source] = card_sources(dataclasses.replace(card, files=(dataclasses.replace(file, members=()),)))
     key = f"{_STAGING}/{card.name}"
     found = store.fetch(key, sources, trust_first_use=trust_first_use)

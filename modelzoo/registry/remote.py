@@ -213,7 +213,7 @@ def _pieces(body: Body, policy: Policy, text: str) -> Iterator[bytes]:
 
     def read() -> bytes:
         nonlocal received
-        piece = body.read()
+        piece = bytes(body.read())
         received += len(piece)
         if time.monotonic() - started > _LONGEST:
             raise NetworkError(f"A registry did not arrive within {_LONGEST / 60:.0f} minutes.", received=text)

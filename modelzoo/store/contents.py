@@ -23,7 +23,9 @@ def describe(head: bytes) -> str:
     return ""
 
 
-def decoded(first: bytes, read: Callable[[], bytes], encoding: str, policy: Policy) -> Callable[[], bytes]:
+def decoded(
+    first: bytes | memoryview, read: Callable[[], bytes | memoryview], encoding: str, policy: Policy
+) -> Callable[[], bytes]:
     """A `read` that takes off the Content-Encoding that somebody on the way has added, in bounded pieces.
 
     Raises:

@@ -186,15 +186,17 @@ class Download:
 
     def _receive(self, url: str, body: http.Body, *, composed: bool) -> None:
         partial, size = self._partial, self._source.size
-        head = b"" if composed else body.read()
-        read, waiting = body.read, head
+        read = body.read
+        waiting = b"" if composed else read()
+        head = bytes(waiting[:_PEEK])
         if body.encoding:
             raw = urlsplit(url).path.lower().endswith((".gz", ".tgz")) != (url in self._otherwise)
             if raw and not self._pinned and not url.lower().endswith((".gz", ".tgz")):
                 raise TransferFailed(f"it was sent as {body.encoding}, unasked", again=False)
             if not raw:
-                read = decoded(head, body.read, body.encoding, self._policy)
-                waiting = head = read()
+                read = decoded(waiting, read, body.encoding, self._policy)
+                waiting = read()
+                head = bytes(waiting[:_PEEK])
         elif size is not None and body.total is not None and body.total != size:
             raise self._wrong(url, "size", f"{body.total:,} bytes instead of {size:,}", head=head, composed=False)
         elif not self._pinned and not body.delimited and size is None:
@@ -215,7 +217,14 @@ class Download:
         self._verify(url, body, head, composed=composed)
 
     def _copy(
-        self, url: str, chunk: bytes, read: Callable[[], bytes], total: int | None, *, head: bytes, composed: bool
+        self,
+        url: str,
+        chunk: bytes | memoryview,
+        read: Callable[[], bytes | memoryview],
+        total: int | None,
+        *,
+        head: bytes,
+        composed: bool,
     ) -> int:
         """Writes all that comes, as long as it comes fast enough and is not too much. Returns its number of bytes."""
         partial, policy = self._partial, self._policy

@@ -43,7 +43,7 @@ class Body:
         delimited: False if only the end of the connection ends it.
         etag: as sent, with its quotes; "" if there is none.
         encoding: a Content-Encoding that the server added unasked; "" if there is none.
-        read: some bytes as sent; b"" at the end.
+        read: some bytes as sent, nothing at the end; a memoryview holds until the next call.
     """
 
     status: int
@@ -53,7 +53,7 @@ class Body:
     delimited: bool
     etag: str
     encoding: str
-    read: Callable[[], bytes]
+    read: Callable[[], bytes | memoryview]
 
 
 def is_strong(etag: str) -> bool:

@@ -47,7 +47,7 @@ def clone(source: Path, target: Path) -> bool:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swaps two files or folders of one file system in one step (Linux, renameat2). False, and nothing, where it cannot."""
+    """Swaps two files or folders of one file system in one step (Linux, renameat2); False where that is impossible."""
     if sys.platform != "linux":
         return False
     import ctypes

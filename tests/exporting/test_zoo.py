@@ -22,6 +22,10 @@ NETS = (
     *("nasnet_mobile", "nasnet_large", "pnasnet_mobile", "pnasnet_large"),
 )
 QUICK = ("inception_v1", "resnet_v2_50", "cifarnet", "lenet", "mobilenet_v2_0.35_96", "mobilenet_v3_small")
+FAMILIES = (
+    *("convnexttiny", "densenet121", "efficientnetb0", "efficientnetv2b0", "inceptionresnetv2", "inceptionv3"),
+    *("mobilenet", "mobilenetv2", "mobilenetv3small", "nasnetmobile", "resnet50", "resnet50v2", "vgg16", "xception"),
+)
 TOLERANCES = json.loads((DATA / "slim" / "tolerances.json").read_text()) if DATA is not None else {}
 
 
@@ -36,6 +40,16 @@ def test_onnxruntime_computes_what_the_network_computes(net, tmp_path):
     assert report is not None
     report.raise_if_failed()
     assert path.stat().st_size < 1.02 * 4 * model.count_params() + 2**20, "weights are written once"
+
+
+@pytest.mark.parametrize(
+    "name", [n if n == "mobilenetv2" else pytest.param(n, marks=pytest.mark.slow) for n in FAMILIES]
+)
+def test_each_family_of_keras_applications_is_exported(name, tmp_path):
+    model = mz.load_pretrained(name, weights=None)
+    _, report = export_model(model, "onnx", tmp_path / "net.onnx")
+    assert report is not None
+    report.raise_if_failed()
 
 
 @needs_data

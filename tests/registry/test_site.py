@@ -9,6 +9,8 @@ import itertools
 import json
 import os
 import re
+import subprocess
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -422,11 +424,15 @@ def test_a_folder_that_is_no_site_of_ours_is_refused_and_left_alone(
 
 def test_a_site_with_a_file_of_the_user_is_refused_by_its_name(models: dict[str, Any], tmp_path: Path) -> None:
     write_site(tmp_path / "site", Registries([registry_of(models)]))
-    (tmp_path / "site" / "models" / "CNAME").write_text("example.org")
-    with pytest.raises(errors.UsageError) as caught:
-        write_site(tmp_path / "site", Registries([registry_of(models)]))
-    assert "models/CNAME" in caught.value.received
-    assert (tmp_path / "site" / "models" / "CNAME").read_text() == "example.org"
+    for name in ("models/CNAME", "empty", "elsewhere"):
+        place = tmp_path / "site" / name
+        {"models/CNAME": place.touch, "empty": place.mkdir, "elsewhere": lambda p=place: p.symlink_to(tmp_path)}[name]()
+        with pytest.raises(errors.UsageError) as caught:
+            write_site(tmp_path / "site", Registries([registry_of(models)]))
+        assert caught.value.received == f"{tmp_path / 'site'}: {name}"
+        assert os.path.lexists(place)
+        place.rmdir() if name == "empty" else place.unlink()
+    write_site(tmp_path / "site", Registries([registry_of(models)]))
 
 
 def test_a_file_in_the_way_is_refused(models: dict[str, Any], tmp_path: Path) -> None:
@@ -448,11 +454,12 @@ def test_a_failure_at_any_write_leaves_the_old_site_as_it_was(
     before = files_of(site.folder)
     if not exchanges:
         monkeypatch.setattr(posix, "exchange", lambda one, other: False)
-    operations = [(Path, "write_bytes"), (Path, "write_text"), *([] if exchanges else [(Path, "rename")])]
+    # The first rename would meet the site that is there; it fails anyway.
+    operations = [(Path, "write_bytes", 0), (Path, "write_text", 0), *([] if exchanges else [(Path, "rename", 1)])]
     failures = 0
-    for owner, name in operations:
+    for owner, name, first in operations:
         real = getattr(owner, name)
-        for at in range(9):
+        for at in range(first, 9):
             calls = iter(range(99))
 
             def failing(*args: Any, real: Any = real, at: int = at, calls: Any = calls, **options: Any) -> Any:
@@ -472,6 +479,33 @@ def test_a_failure_at_any_write_leaves_the_old_site_as_it_was(
         write_site(tmp_path / "site", Registries([registry_of(models)]))
     assert failures == (5 if exchanges else 7)
     assert files_of(site.folder) == before
+
+
+def test_what_a_killed_run_left_goes_with_the_next_one(models: dict[str, Any], tmp_path: Path) -> None:
+    site = write_site(tmp_path / "site", Registries([registry_of(models)])).folder
+    before = files_of(site)
+    program = f"""
+import os, signal, sys
+from pathlib import Path
+from modelzoo.registry import load_registries
+from modelzoo.registry.site import write_site
+real, left = Path.write_bytes, [5]
+def dying(self, data):
+    left[0] -= 1
+    if not left[0]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, data)
+Path.write_bytes = dying
+write_site({str(site)!r}, load_registries(environment=False))
+"""
+    assert subprocess.run([sys.executable, "-c", program]).returncode == -9
+    hidden = [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert len(hidden) == 1
+    assert files_of(site) == before
+    (tmp_path / ".site.mine.part").mkdir()
+    write_site(site, Registries([registry_of(models)]))
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == [".site.mine.part"]
+    assert files_of(site) == before
 
 
 @pytest.mark.parametrize(

@@ -12,15 +12,17 @@ bytes. The folder is written beside its place and then takes it, whole.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelzoo.errors import UsageError
+from modelzoo.errors import DiskError, DiskFullError, ReadOnlyError, UsageError
 from modelzoo.registry.loading import Registries
 from modelzoo.store import disk, posix
 
@@ -76,7 +78,7 @@ def write_site(
         raise UsageError("A catalogue needs at least one card.", hint="`modelzoo list` shows those that there are")
     place = Path(folder).expanduser().resolve()
     _check(place)
-    stage = place.with_name(f".{place.name}.{os.urandom(6).hex()}.part")
+    stage = _stage(place)
     listed: dict[str, str] = {}
     size = 0
 
@@ -88,7 +90,7 @@ def write_site(
         size += len(data)
 
     try:
-        with disk.guard("write the catalogue", place):
+        with _guard("written", place):
             (stage / "models").mkdir(parents=True)
             write("index.html", index_page(cards, title))
             for card in cards:
@@ -101,27 +103,38 @@ def write_site(
     return Site(place, len(cards), len(listed), size)
 
 
+@contextmanager
+def _guard(what: str, place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        kind = {errno.ENOSPC: DiskFullError, errno.EDQUOT: DiskFullError, errno.EROFS: ReadOnlyError}
+        kind |= {errno.EACCES: ReadOnlyError, errno.EPERM: ReadOnlyError}
+        raise kind.get(error.errno or 0, DiskError)(
+            f"The catalogue cannot be {what}: {error.strerror or error}.",
+            received=str(place),
+            hint="nothing of what was there has changed; choose another DIR, or make room",
+        ) from error
+
+
 def _check(place: Path) -> None:
     """Refuse a folder that holds anything but a site of ours: replacing it would lose that."""
     if not os.path.lexists(place):
         return
-    try:
+    models = place / "models"
+    with _guard("compared with what is there", place):
         if not place.is_dir():
             raise UsageError("A catalogue is a folder.", received=str(place), hint="choose another DIR")
-        inside = sorted(
-            str((Path(where) / name).relative_to(place).as_posix())
-            for where, _, names in os.walk(place)
-            for name in names
-        )
-        if not inside and not any(place.iterdir()):
-            return
-    except OSError as error:
-        raise disk.refusal(error, "read the folder of the catalogue", place) from error
-    foreign = sorted(set(inside) - _listed(place))
-    if foreign or not inside:
+        inside = {
+            path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_symlink() or path != models
+        }
+    if not inside:
+        return
+    foreign = sorted(inside - _listed(place))
+    if foreign:
         raise UsageError(
             "The folder holds something that is not a catalogue which this command wrote; it would be lost.",
-            received=f"{place}: {', '.join(foreign[:3])}" if foreign else str(place),
+            received=f"{place}: {', '.join(foreign[:3])}",
             hint="choose an empty folder, or move these files away",
         )
 
@@ -134,18 +147,31 @@ def _listed(place: Path) -> set[str]:
         return set()
 
 
+def _stage(place: Path) -> Path:
+    """A name beside the place for the folder on its way; what killed runs of this machine left there is removed."""
+    machine = posix.machine_digest()
+    for left in disk.matching(place.parent, f".{place.name}.{machine}.*.part"):
+        pid = left.name.split(".")[-3]
+        if pid.isdecimal() and not posix.is_running(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+    return place.with_name(f".{place.name}.{machine}.{os.getpid()}.{os.urandom(3).hex()}.part")
+
+
 def _replace(stage: Path, place: Path) -> None:
     """Let the folder appear; one that was there is exchanged in one step where the system can, else moved aside."""
-    with disk.guard("publish the catalogue", place):
-        if not place.exists():
-            stage.rename(place)
-        elif not posix.exchange(stage, place):
-            aside = stage.with_name(stage.name + ".old")
-            place.rename(aside)
-            try:
-                stage.rename(place)
-            except OSError:
-                aside.rename(place)
+    with _guard("put into its place", place):
+        try:
+            stage.rename(place)  # nothing is there, or an empty folder
+        except OSError:
+            if not place.is_dir():
                 raise
-            shutil.rmtree(aside, ignore_errors=True)
+            if not posix.exchange(stage, place):
+                aside = stage.with_name(stage.name.replace(".part", ".old.part"))
+                place.rename(aside)
+                try:
+                    stage.rename(place)
+                except OSError:
+                    aside.rename(place)
+                    raise
+                shutil.rmtree(aside, ignore_errors=True)
     posix.sync_folder(place.parent)

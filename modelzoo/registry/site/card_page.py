@@ -143,7 +143,7 @@ def _copied(name: str, label: str, lines: str) -> Markup:
     button = element(
         "button", "Copy", type="button", class_="copy", hidden=True, data_copies=name, aria_label=f"Copy {label}"
     )
-    code = element("pre", element("code", lines, id=name), tabindex="0", aria_label=label)
+    code = element("pre", element("code", lines, id=name), tabindex="0", role="region", aria_label=label)
     return element("div", code, button, class_="code")
 
 
