@@ -26,7 +26,7 @@ def export_model(
 
     Args:
         model: as `load_pretrained` gives it; inputs and outputs keep their layout (channels last).
-        to: one of `TARGETS`. In ONNX every BatchNormalization behind a convolution is folded into it.
+        to: one of `TARGETS`. In ONNX every normalisation behind a convolution is folded into it.
         out: NAME.onnx, NAME.tflite, NAME.py (its weights go beside it), or the folder of a SavedModel.
         rtol: largest accepted error of an output, relative to the largest magnitude of the model's own.
         verify: run the result (by onnxruntime, TensorFlow, LiteRT) and the model on the same random inputs.
@@ -65,7 +65,7 @@ def export_model(
     reference = ("the Keras model", dict(zip(borders.output_names, wanted, strict=True)))
     report = check_parity(
         onnx.ModelProto(),
-        lambda fed, _: _RUNNERS[to](path, borders, fed),
+        lambda fed, _: _RUNNERS[to](path, model, borders, fed),
         inputs=inputs,
         outputs=list(borders.output_names),
         taps=[],
@@ -100,14 +100,18 @@ def sample_pictures(model: keras.Model, seed: int = 0) -> list[np.ndarray]:
 def _write_onnx(model: Any, out: Path) -> Path:
     import onnx
     import onnx_ir as ir
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
 
     from converters.emit import write_onnx
     from converters.emit.publishing import publish
     from converters.graph import load_graph
     from converters.graph.batch_norm import fold_batch_norms
+    from converters.graph.merging import merge_constants
 
     hub = load_graph(write_onnx(model))
+    merge_constants(hub, products=False)
     fold_batch_norms(hub)
+    RemoveUnusedNodesPass()(hub)  # initialisers that were merged into others too
     proto = ir.to_proto(hub)
     try:
         onnx.checker.check_model(proto)
@@ -131,7 +135,7 @@ def _write_litert(model: Any, out: Path) -> Path:
     return write_litert(model, out)
 
 
-def _run_onnx(path: Path, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run_onnx(path: Path, model: Any, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -141,18 +145,18 @@ def _run_onnx(path: Path, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[s
     return dict(zip(names, session.run(names, dict(fed)), strict=True))
 
 
-def _run_saved(path: Path, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run_saved(path: Path, model: Any, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     import keras
     import numpy as np
     import tensorflow as tf
 
     saved = tf.saved_model.load(str(path))
     values = [tf.convert_to_tensor(fed[name]) for name in borders.input_names]
-    result = saved.serve(values[0] if len(values) == 1 else values)
+    result = saved.serve(borders.packed(model, values))
     return dict(zip(borders.output_names, map(np.asarray, keras.tree.flatten(result)), strict=True))
 
 
-def _run_litert(path: Path, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _run_litert(path: Path, model: Any, borders: Any, fed: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     import numpy as np
     import tensorflow as tf
 

@@ -33,7 +33,11 @@ _log = logging.getLogger("modelzoo")
 CONVERTERS = ("caffe", "onnx", "tensorflow")
 """The converters that cards may ask for."""
 
-LATE_BUILDERS = {"finetuned": "modelzoo.finetune.loading:build_finetuned"}
+LATE_BUILDERS = {
+    "char_rnn": "modelzoo.rnn.char_rnn_checkpoint:build_char_rnn",
+    "dtln": "modelzoo.rnn.dtln:build_dtln",
+    "finetuned": "modelzoo.finetune.loading:build_finetuned",
+}
 """Networks that a higher layer builds: found through a text, as the verbs of the command line are."""
 
 Registries = Sequence[str | PathLike[str]]
@@ -253,7 +257,7 @@ def _builder(card: Card) -> Callable[..., keras.Model]:
 
 def _card_shape(card: Card) -> tuple[int | None, ...] | None:
     """(H, W, C) that the card's first input has, or None where the card does not say."""
-    if not card.inputs:
+    if not card.inputs or not card.inputs[0].shape:
         return None
     *sides, channels = card.inputs[0].shape
     return (*sides, 3 if channels is None else channels)

@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 
 import modelzoo as mz
-from modelzoo.networks import KNOWN_NETWORKS
+from modelzoo.networks import APPLICATIONS, NETWORKS
 from modelzoo.networks.multiply_adds import count_multiply_adds
 
 __all__ = ["PUBLISHED", "SLIM", "Row", "agrees", "counted", "line", "rows", "stated"]
@@ -175,7 +175,7 @@ def rows(names: list[str] | None = None) -> Iterator[Row]:
 
 def counted() -> list[str]:
     """Names of the cards whose network is in modelzoo or in keras.applications."""
-    return [name for name in mz.list_models() if mz.info(name).build.network in KNOWN_NETWORKS]
+    return [name for name in mz.list_models() if mz.info(name).build.network in {*NETWORKS, APPLICATIONS}]
 
 
 def line(row: Row) -> str:

@@ -60,10 +60,15 @@ class Borders:
         """Run `model` for inference on one value for each input; one value for each output comes back."""
         import keras
 
-        fed = keras.tree.pack_sequence_as(model.input, list(values)) if len(values) > 1 else values[0]
+        return list(keras.tree.flatten(model(self.packed(model, values), training=False)))
+
+    def packed(self, model: Any, values: Sequence[Any]) -> Any:
+        """One value for each input, in the structure in which `model` takes them."""
+        import keras
+
         if isinstance(model.input, dict) and len(values) == 1:
-            fed = {next(iter(model.input)): values[0]}
-        return list(keras.tree.flatten(model(fed, training=False)))
+            return {next(iter(model.input)): values[0]}
+        return keras.tree.pack_sequence_as(model.input, list(values)) if len(values) > 1 else values[0]
 
 
 def _names(model: Any, attribute: str, structure: Any, tensors: Sequence[Any]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from converters.emit.big_weights import put_weights, take_weights
 from converters.emit.borders import Borders, functional, unique
 from converters.emit.publishing import publish
 from modelzoo.errors import ConversionError
@@ -71,11 +72,15 @@ def _converted(model: Any, borders: Borders) -> onnx.ModelProto:
         traced = tf.function(run, autograph=False, input_signature=specs).get_concrete_function()
         frozen = convert_variables_to_constants_v2(traced, lower_control_flow=False, aggressive_inlining=True)
         graph = frozen.graph.as_graph_def(add_shapes=True)
+        del frozen
         _let_inline(graph)
+        _without_erfc(graph)
+        weights = take_weights(graph)
         # What comes behind the first inputs are tensors that the function captured, by now constants.
+        given = [tensor.name for tensor in traced.inputs[: len(specs)]]
         proto, _ = tf2onnx.convert.from_graph_def(
             graph,
-            input_names=[tensor.name for tensor in traced.inputs[: len(specs)]],
+            input_names=[*given, *(f"{name}:0" for name in weights)],
             output_names=[tensor.name for tensor in traced.outputs],
             opset=OPSET,
         )
@@ -86,6 +91,7 @@ def _converted(model: Any, borders: Borders) -> onnx.ModelProto:
             received=text.splitlines()[0][:300] if text else type(error).__name__,
             hint='export it with to="savedmodel"',
         ) from error
+    put_weights(proto, {f"{name}:0": array for name, array in weights.items()})
     _rename(proto, {f"{name}:0": name for name in names})
     order = {name: place for place, name in enumerate(names)}
     inputs = sorted(proto.graph.input, key=lambda item: order[item.name])
@@ -101,6 +107,25 @@ def _let_inline(graph: Any) -> None:
         for key in ("_XlaMustCompile", "_noinline"):
             if key in item.attr:
                 del item.attr[key]
+
+
+def _without_erfc(graph: Any) -> None:
+    """Write erfc(x), with which Keras computes GELU and which ONNX does not have, as 1 - erf(x)."""
+    import tensorflow as tf
+
+    for nodes in (graph.node, *(function.node_def for function in graph.library.function)):
+        for node in [node for node in nodes if node.op == "Erfc"]:
+            kind = node.attr["T"].type
+            one = nodes.add(name=f"{node.name}/one", op="Const")
+            one.attr["dtype"].type = kind
+            one.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(1, dtype=tf.as_dtype(kind)))
+            erf = nodes.add(name=f"{node.name}/erf", op="Erf", input=node.input)
+            erf.attr["T"].type = kind
+            if "_output_shapes" in node.attr:
+                erf.attr["_output_shapes"].CopyFrom(node.attr["_output_shapes"])
+            function = nodes is not graph.node
+            node.op = "Sub"
+            node.input[:] = [f"{one.name}:output:0", f"{erf.name}:y:0"] if function else [one.name, erf.name]
 
 
 def _rename(proto: onnx.ModelProto, names: dict[str, str]) -> None:

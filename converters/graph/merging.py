@@ -14,7 +14,7 @@ import onnx_ir as ir
 __all__ = ["constant_of", "merge_constants", "register"]
 
 
-def merge_constants(model: ir.Model, keep: Collection[str] = ()) -> int:
+def merge_constants(model: ir.Model, keep: Collection[str] = (), *, products: bool = True) -> int:
     """Merge constants into the operators before them, in place.
 
     `Conv * Mul + Add` gets another kernel and bias (exporters write a folded normalisation so); `MatMul + Add` gets a
@@ -24,12 +24,15 @@ def merge_constants(model: ir.Model, keep: Collection[str] = ()) -> int:
     Args:
         model: the hub graph.
         keep: names of tensors that somebody asked for, which stay what they are.
+        products: give MatMul biases too, which other programs do not know.
 
     Returns:
         How many nodes were merged away.
     """
     count = 0
     for node in list(model.graph):
+        if node.op_type == "MatMul" and not products:
+            continue
         while node.graph is model.graph and _merge_next(model.graph, node, keep):
             count += 1
     return count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,6 +35,7 @@ def classify(
 ) -> None:
     """Say what model NAME sees in each IMAGE: a picture, a folder of pictures, or a glob pattern.
 
+    For a model that was fine-tuned on clips each IMAGE is a clip: the folder of its frames.
     The files of the model are fetched first unless the cache has them or --weights names others.
     """
     # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
@@ -43,7 +45,8 @@ def classify(
     settings = current(ctx)
     report = settings.reporter
     card = info(name, registries=settings.registries)
-    pictures = find_pictures(images)
+    clips = card.task == "sequence_classification"
+    pictures = [Path(image) for image in images] if clips else find_pictures(images)
     from modelzoo.pretrained import load_pretrained
 
     model: Any = load_pretrained(
@@ -61,7 +64,7 @@ def classify(
     documents = []
     for start in range(0, len(pictures), _AT_ONCE):
         some = pictures[start : start + _AT_ONCE]
-        answers = model.decode(model(model.preprocess(some), training=False), top=top)
+        answers = model.decode(_logits(model, some, clips), top=top)
         for path, ranked in zip(some, answers, strict=True):
             documents.append(
                 {
@@ -77,3 +80,11 @@ def classify(
             for label, probability, _ in ranked:
                 report.say(f"  {probability:6.1%}  {label}")
     report.data({"model": card.name, "pictures": documents})
+
+
+def _logits(model: Any, some: list[Path], clips: bool) -> Any:
+    if clips:
+        from modelzoo.rnn import clip_logits
+
+        return clip_logits(model, some)
+    return model(model.preprocess(some), training=False)

@@ -200,6 +200,15 @@ def _chosen(seen: Any, said: Any, changes: dict[str, Any], dueling: bool | None,
 @dqn.command("eval")
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option("--env", "environment", metavar="ENV", help="The environment of a Keras .h5 file.")
+@click.option(
+    "--action",
+    "actions",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="N",
+    help="An action that an output of the .h5 file stands for; repeatable, in their order.",
+)
+@click.option("--newest-first", is_flag=True, help="The .h5 file's network saw stacked frames in that order.")
 @click.option("--episodes", type=click.IntRange(min=1), metavar="N", default=100, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of their starts.")
 @click.option(
@@ -211,7 +220,14 @@ def _chosen(seen: Any, said: Any, changes: dict[str, Any], dueling: bool | None,
 )
 @click.pass_context
 def evaluate(
-    ctx: click.Context, out: str, environment: str | None, episodes: int, seed: int, exploration: float
+    ctx: click.Context,
+    out: str,
+    environment: str | None,
+    actions: tuple[int, ...],
+    newest_first: bool,
+    episodes: int,
+    seed: int,
+    exploration: float,
 ) -> None:
     """Play whole episodes with the policy of a run, and report the mean return.
 
@@ -219,12 +235,12 @@ def evaluate(
     modelzoo dqn eval pole
     modelzoo dqn eval cartpole-dqn.h5 --env CartPole-v1
 
-    OUT is the folder of a run, or a Keras .h5 file of dense layers that somebody else trained.
+    OUT is the folder of a run, or a Keras .h5 file of convolutions and dense layers that somebody else trained.
     """
     from modelzoo.rl.evaluation import evaluate as evaluate_actor
 
     reporter = current(ctx).reporter
-    actor, spec = _loaded(ctx, out, environment)
+    actor, spec = _loaded(ctx, out, environment, actions, newest_first)
     from tqdm import tqdm
 
     with tqdm(total=episodes, unit="episode", disable=not reporter.progress) as bar:
@@ -253,11 +269,29 @@ def evaluate(
 @dqn.command("play")
 @click.argument("out", metavar="OUT", type=click.Path())
 @click.option("--env", "environment", metavar="ENV", help="The environment of a Keras .h5 file.")
+@click.option(
+    "--action",
+    "actions",
+    type=click.IntRange(min=0),
+    multiple=True,
+    metavar="N",
+    help="An action that an output of the .h5 file stands for; repeatable, in their order.",
+)
+@click.option("--newest-first", is_flag=True, help="The .h5 file's network saw stacked frames in that order.")
 @click.option("--gif", type=click.Path(), metavar="FILE", help="Where the episode is drawn; default: OUT/episode.gif.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of its start.")
 @click.option("--rate", type=click.IntRange(1, 50), default=30, show_default=True, help="Pictures a second.")
 @click.pass_context
-def play(ctx: click.Context, out: str, environment: str | None, gif: str | None, seed: int, rate: int) -> None:
+def play(
+    ctx: click.Context,
+    out: str,
+    environment: str | None,
+    actions: tuple[int, ...],
+    newest_first: bool,
+    gif: str | None,
+    seed: int,
+    rate: int,
+) -> None:
     """Play one episode and draw it as a GIF.
 
     \b
@@ -273,7 +307,7 @@ def play(ctx: click.Context, out: str, environment: str | None, gif: str | None,
     target = Path(gif) if gif is not None else Path(out) / "episode.gif"
     if not target.expanduser().parent.is_dir():
         raise UsageError("There is no such folder for the GIF.", received=str(target))
-    actor, spec = _loaded(ctx, out, environment)
+    actor, spec = _loaded(ctx, out, environment, actions, newest_first)
     drawn = make(spec, draw=True)
     try:
         pictures, total = play_episode(actor, drawn, seed=seed)
@@ -288,7 +322,9 @@ def play(ctx: click.Context, out: str, environment: str | None, gif: str | None,
     reporter.say(f"  {target}")
 
 
-def _loaded(ctx: click.Context, out: str, environment: str | None) -> tuple[Any, Any]:
+def _loaded(
+    ctx: click.Context, out: str, environment: str | None, actions: tuple[int, ...], newest_first: bool
+) -> tuple[Any, Any]:
     """The policy of a folder or file, and its environment."""
     from modelzoo.rl.environment import make
 
@@ -296,6 +332,8 @@ def _loaded(ctx: click.Context, out: str, environment: str | None) -> tuple[Any,
     if not path.exists():
         raise UsageError("There is no such folder or file.", received=out)
     if path.is_dir():
+        if actions or newest_first:
+            raise UsageError("--action and --newest-first go with a Keras .h5 file.", received=out)
         from modelzoo.rl.folder import load_agent
 
         settings = current(ctx)
@@ -314,4 +352,4 @@ def _loaded(ctx: click.Context, out: str, environment: str | None) -> tuple[Any,
 
     seen = make(environment)
     seen.close()
-    return load_keras_policy(path, seen), seen.spec
+    return load_keras_policy(path, seen, actions=actions or None, newest_first=newest_first), seen.spec

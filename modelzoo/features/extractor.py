@@ -104,6 +104,12 @@ class FeatureExtractor:
                 f"Nobody states how {self.model.name} wants its pictures prepared.",
                 hint="prepare them yourself and use fx.model(x), which takes the network's own input",
             )
+        if len(self.model.inputs) != 1 or len(self.model.inputs[0].shape) != 4:
+            raise UsageError(
+                f"{self.model.name} takes no single pictures.",
+                received=", ".join(f"{tensor.name} {tuple(tensor.shape)}" for tensor in self.model.inputs),
+                hint="fx.model(x) takes the network's own input",
+            )
 
     def _prepared(self, pictures: Any) -> np.ndarray:
         """The network's own input, (N, H, W, 3), of one picture or several."""

@@ -13,7 +13,7 @@ from modelzoo.finetune.walking import layers_before, untapped_input, variables_b
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["BATCH_NORM", "Backbone", "Stage"]
+__all__ = ["BATCH_NORM", "Backbone", "Stage", "default_tap", "taps_of"]
 
 BATCH_NORM = ("follow", "inference")
 """What BatchNormalization does: trains where its layer is trained, or keeps the pretrained statistics everywhere."""
@@ -79,7 +79,7 @@ class Backbone:
         self.card: Any = getattr(self.network, "card", None)
         self.preprocess: Any = getattr(self.network, "preprocess", None)
         self.name: str = self.card.name if self.card is not None else self.network.name
-        self._known = _taps_of(self.network)
+        self._known = taps_of(self.network)
         self.single = tap is None or isinstance(tap, str)
         if tap is None:
             tap = default_tap(self.network, self._known, self.name)
@@ -213,6 +213,8 @@ def _network(source: Any, options: dict[str, Any]) -> Any:
             received=type(source).__name__,
             hint="Backbone('inception_v1'), or Backbone(keras.Model(inputs, outputs))",
         )
+    if isinstance(source, keras.Sequential):
+        return keras.Model(source.inputs, source.outputs, name=source.name)  # which has one input by name
     return source
 
 
@@ -220,7 +222,7 @@ def _leaves(model: Any) -> list[Any]:
     return [layer for layer in model._flatten_layers(include_self=False) if not list(layer._layers)]
 
 
-def _taps_of(network: Any) -> dict[str, Any]:
+def taps_of(network: Any) -> dict[str, Any]:
     """{name: symbolic tensor}: the network's own taps, else the first output of each layer under its name."""
     taps = getattr(network, "taps", None)
     if taps:

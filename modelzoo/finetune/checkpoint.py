@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from modelzoo.errors import CheckpointFormatError, DiskError, WeightsMismatchErr
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Checkpoint", "write_arrays"]
+__all__ = ["Checkpoint", "read_metadata", "write_arrays"]
 
 
 class Checkpoint:
@@ -52,7 +53,7 @@ class Checkpoint:
         """
         if not self.path.is_file():
             return None
-        raw = _metadata(self.path)
+        raw = read_metadata(self.path)
         try:
             facts = json.loads(raw["modelzoo"])
             epoch, history, settings = int(facts["epoch"]), facts["history"], facts["settings"]
@@ -134,10 +135,16 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping
     except OSError as error:
         raise DiskError(f"A file cannot be written: {error.strerror or error}.", received=str(path)) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
 
 
-def _metadata(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
+    """What `write_arrays` was given as `metadata`.
+
+    Raises:
+        CheckpointFormatError: it is no safetensors file, or a damaged one.
+    """
     try:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")

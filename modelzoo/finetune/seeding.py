@@ -20,7 +20,10 @@ def seed_layers(layers: Iterable[Any], seed: int) -> None:
     number = 0
     for layer in [leaf for outer in layers for leaf in outer._flatten_layers()]:
         for attribute, initializer in sorted(vars(layer).items()):
-            variable = getattr(layer, attribute.removesuffix("_initializer"), None)
+            name = attribute.removesuffix("_initializer")
+            # `recurrent_initializer` is that of `recurrent_kernel`, `depthwise_initializer` of `depthwise_kernel`.
+            variable = getattr(layer, name, None)
+            variable = getattr(layer, f"{name}_kernel", None) if variable is None else variable
             if not attribute.endswith("_initializer") or not hasattr(initializer, "seed") or variable is None:
                 continue
             number += 1

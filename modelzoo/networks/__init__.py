@@ -117,7 +117,7 @@ NETWORKS: dict[str, Network] = {
 APPLICATIONS = "keras_applications"
 """What a card calls the networks of keras.applications; `args` say which one."""
 
-KNOWN_NETWORKS = frozenset(NETWORKS) | {APPLICATIONS, "finetuned"}
+KNOWN_NETWORKS = frozenset(NETWORKS) | {APPLICATIONS, "char_rnn", "dtln", "finetuned"}
 """Every `build.network` that `load_pretrained` can build; "finetuned" is a head on another card's network."""
 
 

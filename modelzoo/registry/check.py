@@ -215,10 +215,11 @@ def _pixels(one: Input, how: Preprocessing, card: Card) -> _Found:
     for what, values in (("mean", how.mean), ("std", how.std)):
         if values is not None and channels is not None and len(values) not in (1, channels):
             yield "error", f"{what} has {len(values)} values for {channels} channels"
-    if how.size is None and None in one.shape[:2]:
+    sides = one.shape[-3:-1]  # a clip has its steps in front
+    if how.size is None and None in sides:
         yield "error", "neither its shape nor its preprocessing says how large a picture is"
-    elif how.size is not None and None not in one.shape[:2] and how.size != one.shape[:2]:
-        yield "error", f"takes {_by(one.shape[:2])}, and its pictures become {_by(how.size)}"
+    elif how.size is not None and None not in sides and how.size != sides:
+        yield "error", f"takes {_by(sides)}, and its pictures become {_by(how.size)}"
     if how.resize is not None and how.resize_side is not None:
         yield "error", "a picture is resized to a size or by its shorter side, not both"
     if how.resize is not None and how.resize[0] != how.resize[1]:

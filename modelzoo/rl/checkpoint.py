@@ -87,7 +87,7 @@ class RunCheckpoint:
             CheckpointFormatError: it is damaged.
         """
         from modelzoo.checkpoints import open_checkpoint
-        from modelzoo.finetune.checkpoint import _metadata
+        from modelzoo.finetune.checkpoint import read_metadata
 
         found = sorted(self.folder.glob("step-*")) if self.folder.is_dir() else []
         if not found:
@@ -95,7 +95,7 @@ class RunCheckpoint:
         place = found[-1]
         damage = (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
         try:
-            facts = json.loads(_metadata(place / _STATE)["modelzoo"])
+            facts = json.loads(read_metadata(place / _STATE)["modelzoo"])
             with open_checkpoint(place / _STATE) as opened:
                 arrays = {name: np.array(opened[name]) for name in opened}
             with np.load(place / _REPLAY, allow_pickle=False) as stored:

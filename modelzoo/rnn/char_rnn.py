@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from modelzoo.errors import CheckpointFormatError, InputError, UsageError, WeightsMismatchError
 from modelzoo.finetune.checkpoint import Checkpoint, write_arrays
 from modelzoo.rnn.carried import carried_network
-from modelzoo.rnn.seeding import seed_recurrent
 from modelzoo.rnn.truncated import TruncatedBPTT
 from modelzoo.rnn.vocabulary import Vocabulary
 
@@ -91,7 +90,6 @@ class CharRNN:
         )
         self.model: Any = self.network.model
         seed_layers(self.model.layers, seed)
-        seed_recurrent(self.model.layers, seed)
         self._run: Any = None
 
     @classmethod

@@ -16,7 +16,6 @@ from modelzoo.finetune.precision import set_precision, with_loss_scale
 from modelzoo.finetune.rates import LayerwiseOptimizer
 from modelzoo.finetune.seeding import seed_generators, seed_layers
 from modelzoo.finetune.training import FineTuner
-from modelzoo.rnn.seeding import seed_recurrent
 
 if TYPE_CHECKING:
     import numpy as np
@@ -81,7 +80,6 @@ class SequenceTuner(FineTuner):
             )
         self.head_layers = list(self.head_model.layers)
         seed_layers(self.head_layers, seed)
-        seed_recurrent(self.head_layers, seed)
         seed_generators(backbone.layers, seed)
         set_precision(self.model, precision)
         inner = optimizer if optimizer is not None else keras.optimizers.Adam(learning_rate)

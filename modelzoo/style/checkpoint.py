@@ -59,14 +59,14 @@ def load_run(path: Path, settings: Mapping[str, Any]) -> Saved:
     import numpy as np
 
     from modelzoo.checkpoints import open_checkpoint
-    from modelzoo.finetune.checkpoint import _metadata
+    from modelzoo.finetune.checkpoint import read_metadata
 
     if not path.is_file():
         raise CheckpointFormatError(
             "There is no checkpoint to resume from.", received=str(path), hint="start without resuming"
         )
     try:
-        facts = json.loads(_metadata(path)["modelzoo"])
+        facts = json.loads(read_metadata(path)["modelzoo"])
         if facts["kind"] != _KIND:
             raise ValueError
         level, step, history, theirs = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelzoo.errors import ImageError, ModelzooError, UsageError
 from modelzoo.features.taps import TapInfo, choose_taps, describe_taps
-from modelzoo.finetune.backbone import _taps_of
+from modelzoo.finetune.backbone import taps_of
 from modelzoo.style.pixels import network_input
 
 __all__ = ["POOLINGS", "TapNetwork", "open_network"]
@@ -59,7 +59,7 @@ def known_taps(network: Any) -> dict[str, Any]:
     """{name: symbolic tensor}: the network's taps, else the outputs of a feature extractor or of each layer."""
     if not getattr(network, "taps", None) and isinstance(network.output, dict):
         return dict(network.output)
-    return _taps_of(network)
+    return taps_of(network)
 
 
 class TapNetwork:
@@ -159,12 +159,14 @@ class TapNetwork:
             pixels: (1, H, W, 3) RGB in 0..255, floating point, any H and W.
 
         Returns:
-            {tap: (1, h, w, C)}, differentiable with respect to the pixels.
+            {tap: (1, h, w, C)}, differentiable with respect to the pixels; never narrower than float32, in which sums
+            over a map do not overflow.
         """
         import tensorflow as tf
 
         given = tf.cast(self._prepared(pixels), self._function.inputs[0].dtype)
-        return dict(self._function._run_through_graph([given], operation_fn=self._operation))
+        maps = self._function._run_through_graph([given], operation_fn=self._operation)
+        return {tap: tf.cast(value, tf.float32) if value.dtype.size < 4 else value for tap, value in maps.items()}
 
     def digest(self) -> str:
         """SHA-256 over the taps, the pooling, the preprocessing and every weight on the way."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from modelzoo.style.losses import content_loss, gram_matrix, relative_loss, style_loss, total_variation
@@ -16,28 +17,22 @@ if TYPE_CHECKING:
 __all__ = ["Objective", "Weights"]
 
 
+@dataclass(frozen=True, kw_only=True)
 class Weights:
     """How much each part of the loss counts.
 
-    Args:
+    Attributes:
         content, style, variation: factors of the three parts.
         content_taps, style_taps: {tap: its share of the part}, summing to 1.
         relative: losses are taken relative to their targets; False: as published.
     """
 
-    def __init__(
-        self,
-        *,
-        content: float,
-        style: float,
-        variation: float,
-        content_taps: Mapping[str, float],
-        style_taps: Mapping[str, float],
-        relative: bool,
-    ) -> None:
-        self.content, self.style, self.variation = content, style, variation
-        self.content_taps, self.style_taps = dict(content_taps), dict(style_taps)
-        self.relative = relative
+    content: float
+    style: float
+    variation: float
+    content_taps: Mapping[str, float]
+    style_taps: Mapping[str, float]
+    relative: bool
 
 
 class Objective:

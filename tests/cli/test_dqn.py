@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -117,6 +118,7 @@ def test_policies_that_are_none(run, tmp_path):
         (("eval", tmp_path / "net.h5"), 2),
         (("eval", tmp_path / "net.h5", "--env", "CartPole-v1"), 13),
         (("play", tmp_path / "net.h5", "--env", "CartPole-v1"), 2),
+        (("eval", tmp_path, "--action", "0"), 2),
     ):
         assert run("dqn", *words).code == code
 
@@ -128,6 +130,15 @@ def test_a_keras_policy(run, tmp_path):
     assert ran.json["mean"] == 500
     ran = run("dqn", "eval", path.with_name("cartpole_critic.h5"), "--env", "CartPole-v1")
     assert ran.code == 14 and "critic" in ran.err
+
+
+def test_help_imports_nothing_heavy():
+    from tests.cli.test_light import HEAVY, PROGRAM
+
+    for words in (["dqn", "--help"], ["dqn", "train", "--help"]):
+        command = [sys.executable, "-c", PROGRAM, *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout and not {*HEAVY, "gymnasium"} & set(done.stderr.split())
 
 
 def test_help(run):

@@ -101,3 +101,12 @@ def test_what_is_no_network():
     inputs = keras.Input((4,))
     with pytest.raises(UsageError, match="begins is not known"):
         Backbone(keras.Model(inputs, keras.layers.ReLU()(inputs)))
+
+
+def test_a_sequential_model_is_a_backbone_too():
+    import keras
+
+    model = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.Flatten()], name="plain")
+    backbone = Backbone(model, tap=model.layers[0].name, pooling="avg")
+    assert (backbone.name, tuple(backbone.output.shape)) == ("plain", (None, 4))
+    assert backbone.variables[0] is model.layers[0].kernel, "shared, not copied"

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from modelzoo.errors import CheckpointFormatError, UsageError, WeightsMismatchError
-from modelzoo.rl.environment import make
+from modelzoo.rl.environment import EnvironmentSpec, make
 from modelzoo.rl.evaluation import evaluate
 from modelzoo.rl.keras_policies import load_keras_policy
 from tests.data_folder import DATA, needs_data
-from tests.rl.environments import CORRIDOR
+from tests.rl.environments import CATCH, CORRIDOR
 
 POLE = "CartPole-v1"
 
@@ -57,15 +57,24 @@ def test_files_that_do_not_fit(tmp_path):
     for layers, words in (
         (dense(generator, 4, 7, 3), "3 outputs, 2 actions"),
         (dense(generator, 4, 7, 1), "a critic"),
-        (dense(generator, 5, 7, 2), "expected (4, ...)"),
+        (dense(generator, 5, 7, 2), "expected (4, 7)"),
+        ({"dense_1": (np.zeros((4, 2), "f"), np.zeros(3, "f"))}, "bias (3,)"),
         ({**dense(generator, 4, 7), "dense_2": dense(generator, 6, 2)["dense_1"]}, "expected (7, ...)"),
     ):
         with pytest.raises(WeightsMismatchError) as caught:
             load_keras_policy(keras_file(tmp_path / "net.h5", layers), make(POLE))
         assert words in str(caught.value)
     kernel = np.zeros((3, 3, 4, 2), np.float32)
-    with pytest.raises(UsageError, match="conv"):
-        load_keras_policy(keras_file(tmp_path / "net.h5", {"conv": (kernel, np.zeros(2, "f"))}), make(POLE))
+    conv = {"conv": (kernel, np.zeros(2, "f"))}
+    for layers in (conv, {**dense(generator, 4, 2), **conv}, {"lstm": (kernel[0], kernel[0, 0])}):
+        with pytest.raises(UsageError):
+            load_keras_policy(keras_file(tmp_path / "net.h5", layers), make(POLE))
+    with pytest.raises(UsageError, match="too small"):
+        load_keras_policy(keras_file(tmp_path / "net.h5", {**conv, **dense(generator, 4, 2)}), make(POLE))
+    path = keras_file(tmp_path / "net.h5", dense(generator, 4, 2))
+    for options in ({"actions": (0, 2)}, {"actions": (1, 1)}, {"actions": ()}, {"newest_first": True}):
+        with pytest.raises(UsageError):
+            load_keras_policy(path, make(POLE), **options)
     np.savez(tmp_path / "net.npz", a=kernel)
     with pytest.raises(CheckpointFormatError):
         load_keras_policy(tmp_path / "net.npz", make(POLE))
@@ -94,19 +103,62 @@ def test_real_policies_keep_the_pole_up(name):
 
 
 @needs_data
-def test_a_critic_and_a_network_of_pixels_are_no_such_policies():
-    folder = DATA / "models" / "cartpole_rlcode"
+def test_a_critic_is_no_policy():
     with pytest.raises(WeightsMismatchError, match="critic"):
-        load_keras_policy(folder / "cartpole_critic.h5", make(POLE))
-    with pytest.raises(UsageError, match="conv2d_1"):
-        load_keras_policy(folder / "breakout_a3c_1_actor.h5", make(POLE))
+        load_keras_policy(DATA / "models" / "cartpole_rlcode" / "cartpole_critic.h5", make(POLE))
+
+
+@pytest.mark.parametrize("newest_first", [False, True])
+def test_convolutions_are_run_as_keras_runs_them(tmp_path, newest_first):
+    import keras
+
+    network = keras.Sequential(
+        [
+            keras.Input((20, 20, 3)),
+            keras.layers.Conv2D(4, 8, 4, activation="relu"),
+            keras.layers.Conv2D(6, 4, 2, activation="relu", padding="valid"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(5, activation="relu"),
+            keras.layers.Dense(2),
+        ]
+    )
+    arrays = [variable.numpy() for variable in network.weights]
+    names = ("conv2d_1", "conv2d_2", "dense_1", "dense_2")
+    layers = {name: tuple(arrays[2 * n : 2 * n + 2]) for n, name in enumerate(names)}
+    path = keras_file(tmp_path / "net.h5", layers)
+    environment = make(EnvironmentSpec(CATCH, stack=3))
+    actor = load_keras_policy(path, environment, actions=(2, 0), newest_first=newest_first)
+    seen = np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)
+    first, second = np.asarray(network((seen[..., ::-1] if newest_first else seen)[None] / np.float32(255)))[0]
+    np.testing.assert_allclose(actor.policy.values(seen), [second, -np.inf, first], rtol=1e-4, atol=1e-5)
+    with pytest.raises(WeightsMismatchError, match="2 outputs, 3 actions"):
+        load_keras_policy(path, environment)
+    with pytest.raises(WeightsMismatchError, match="conv2d_1"):
+        load_keras_policy(path, make(EnvironmentSpec(CATCH, stack=4)), actions=(2, 0))
+
+
+@needs_data
+def test_a_real_policy_of_pixels():
+    pytest.importorskip("ale_py", reason='needs ale-py: pip install "modelzoo[atari]"')
+    environment = make("ALE/Breakout-v5")
+    path = DATA / "models" / "cartpole_rlcode" / "breakout_a3c_1_actor.h5"
+    actor = load_keras_policy(path, environment, actions=(1, 2, 3), newest_first=True)
+    actor.begin(environment.reset(0))
+    chosen = set()
+    for _ in range(30):
+        chosen.add(actor.greedy())
+        actor.see(environment.step(actor.greedy())[0])
+    environment.close()
+    assert chosen <= {1, 2, 3}
+    with pytest.raises(WeightsMismatchError, match="3 outputs, 4 actions"):
+        load_keras_policy(path, make("ALE/Breakout-v5"))
 
 
 def test_restoring_needs_no_tensorflow(tmp_path):
     path = keras_file(tmp_path / "net.h5", dense(np.random.default_rng(0), 4, 7, 2))
     program = f"""
 import sys
-from modelzoo.rl.environment import make
+from modelzoo.rl.environment import EnvironmentSpec, make
 from modelzoo.rl.evaluation import evaluate
 from modelzoo.rl.keras_policies import load_keras_policy
 evaluate(load_keras_policy({str(path)!r}, make("CartPole-v1")), "CartPole-v1", episodes=1)

@@ -209,6 +209,8 @@ def test_more_steps_continue_a_finished_run(tmp_path):
     train_dqn("CartPole-v1", tmp_path / "parts", settings=longer, architecture=SMALL, resume=True)
     train_dqn("CartPole-v1", tmp_path / "whole", settings=longer, architecture=SMALL)
     assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
+    train_dqn("CartPole-v1", tmp_path / "parts", settings=longer, architecture=SMALL, resume=True)
+    assert contents(tmp_path / "parts") == contents(tmp_path / "whole")
 
 
 def test_runs_that_cannot_go_on(tmp_path):

@@ -121,7 +121,11 @@ def test_it_learns_the_text():
 
 @pytest.mark.parametrize(
     "options,back",
-    [pytest.param({}, None, marks=pytest.mark.slow), ({"cell": "gru", "embedding": 4, "dropout": 0.3}, 40)],
+    [
+        pytest.param({}, None, marks=pytest.mark.slow),
+        pytest.param({"cell": "gru", "embedding": 4, "dropout": 0.3}, 40, marks=pytest.mark.slow),
+        ({"cell": "simple", "embedding": 4, "dropout": 0.3}, 30),
+    ],
 )
 def test_interrupted_and_resumed_is_uninterrupted_bit_for_bit(tmp_path, monkeypatch, options, back):
     how = {"batch_size": 3, "window": 20, "back": back, "epochs": 3}

@@ -104,3 +104,24 @@ def test_folders_that_make_no_sense(run, folder, tmp_path):  # noqa: F811
     ran = run("finetune", NAME, folder, "-o", tmp_path / "result", *WORDS)
     assert ran.code == 15 and "frame8.png" in ran.err
     assert not (tmp_path / "result").exists()
+
+
+def test_classify_clips(run, folder, tmp_path):  # noqa: F811
+    out = tmp_path / "result"
+    assert run("finetune", NAME, folder, "-o", out, *WORDS, "--no-register").code == 0
+    clips = sorted((folder / "darker").iterdir())
+    ran = run("classify", "me/result", *clips, "--registry", out / "card.json", "--json")
+    assert ran.code == 0, ran.err
+    assert [item["path"] for item in ran.json["pictures"]] == [str(clip) for clip in clips]
+    assert {one["label"] for item in ran.json["pictures"] for one in item["classes"]} == {"brighter", "darker"}
+    frame = next(clips[0].iterdir())
+    assert run("classify", "me/result", frame, "--registry", out / "card.json").code == 2
+    assert run("registry", "validate", out / "card.json").code == 0
+    ran = run(
+        "export", "me/result", "--to", "savedmodel", "-o", tmp_path / "saved", "--registry", out / "card.json", "--json"
+    )
+    assert ran.code == 0 and ran.json["parity"]["passed"], ran.err
+    ran = run(
+        "features", "me/result", frame, "-o", tmp_path / "x.npz", "--tap", "Logits", "--registry", out / "card.json"
+    )
+    assert ran.code == 2 and "no single pictures" in ran.err

@@ -16,7 +16,7 @@ def small(
     """conv1 (stride 1), conv2 (2), conv3 (4), a classifier; random weights, always the same ones."""
     rng = np.random.default_rng(3)
     pool = keras.layers.MaxPooling2D if pooling == "max" else keras.layers.AveragePooling2D
-    x = given = keras.Input((size, size, channels), dtype=dtype)
+    x = given = keras.Input((size, size, channels), dtype="float64" if dtype == "float64" else "float32")
     taps = {}
     for number, width in enumerate((8, 12, 16), start=1):
         if number > 1:

@@ -206,3 +206,13 @@ def test_a_graph_of_tensorflow_is_a_network_too(tmp_path: Path) -> None:
         assert network.map_sizes(40, 44)[name] == tuple(theirs[tap].shape[1:3])
     assert np.abs(tape.gradient(total, pixels)).max() > 0
     assert not network.has_pooling
+
+
+def test_maps_of_half_precision_come_in_single() -> None:
+    model = small(dtype="mixed_bfloat16")
+    network = TapNetwork(model, TAPS, preprocess=model.preprocess)
+    found = network(tf.constant(picture()[None], tf.float32))
+    theirs = TapNetwork(small(), TAPS, preprocess=model.preprocess)(tf.constant(picture()[None], tf.float32))
+    for tap in TAPS:
+        assert found[tap].dtype == tf.float32
+        np.testing.assert_allclose(found[tap], theirs[tap], atol=0.03 * np.abs(theirs[tap]).max())

@@ -87,6 +87,7 @@ def test_a_network_with_its_channels_first_is_refused() -> None:
         StyleTransfer(model, preprocess=Preprocess("identity"), content_taps="relu_conv2", style_taps="relu_conv1")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_put_down_and_taken_up_gives_the_same_picture(network: Any, optimizer: str, tmp_path: Path) -> None:
     given: dict[str, Any] = {"steps": 8, "checkpoint": tmp_path / "run.safetensors", "checkpoint_every": 3}

@@ -172,11 +172,12 @@ def test_blend_weights_move_the_picture_from_one_style_to_the_other() -> None:
     def run(blend: list[float] | None) -> np.ndarray:
         return transfer().run(CONTENT, [STYLE, other], blend=blend, steps=15)
 
-    np.testing.assert_array_equal(run([1, 0]), transfer().run(CONTENT, STYLE, steps=15))
-    np.testing.assert_array_equal(run([1, 1]), run(None))
-    np.testing.assert_array_equal(run([2, 6]), run([0.25, 0.75]))
-    far = [np.abs(run([1 - share, share]).astype(float) - run([0, 1])).mean() for share in (0.0, 0.5, 0.9)]
-    assert far[0] > far[1] > far[2] > 0
+    first, second = run([1, 0]), run([0, 1])
+    np.testing.assert_array_equal(first, transfer().run(CONTENT, STYLE, steps=15))
+    half = run([3, 3])
+    np.testing.assert_array_equal(half, run(None))
+    near, far = (np.abs(made.astype(float) - second).mean() for made in (half, first))
+    assert 0 < near < far
 
 
 def test_beginnings() -> None:
@@ -357,3 +358,15 @@ def test_a_killed_run_goes_on_from_the_last_checkpoint(tmp_path: Path) -> None:
     result = second.run(CONTENT, STYLE, **given, resume=True, every=1, on_picture=lambda step, _: seen.append(step))
     assert seen == [8, 9, 10]
     np.testing.assert_array_equal(result, transfer(levels=2).run(CONTENT, STYLE, steps=5))
+
+
+def test_a_bar_is_drawn_where_it_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    transfer().run(CONTENT, STYLE, steps=2)
+    assert capsys.readouterr() == ("", "")
+    transfer().run(CONTENT, STYLE, steps=2, progress=None)  # no terminal
+    assert capsys.readouterr() == ("", "")
+    transfer().run(CONTENT, STYLE, steps=2, progress=True)
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "2/2" in said.err
+    assert "loss=" in said.err

@@ -101,3 +101,42 @@ def test_nothing_is_left_where_it_cannot_be_written(tmp_path):
     with pytest.raises(errors.DiskError):
         write_onnx(MODELS["sequential"](), tmp_path / "file" / "net.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def big_network() -> keras.Model:
+    """Kernels above 65,536 numbers of every kind that leaves the graph for tf2onnx, one of them read twice."""
+    x = inputs = keras.Input((12, 12, 96), name="x")
+    x = layers.Conv2D(96, 3, padding="same", activation="gelu")(x)
+    x = layers.DepthwiseConv2D(9, padding="same", depth_multiplier=10)(x)
+    x = layers.Conv2D(192, 3, groups=2, dilation_rate=2, use_bias=False)(x)
+    x = layers.BatchNormalization()(x)
+    shared = layers.Dense(400, name="shared")
+    x = layers.Dense(400)(layers.Flatten()(x))
+    return keras.Model(inputs, layers.Dense(5)(shared(shared(x))))
+
+
+def test_big_kernels_go_around_tf2onnx(monkeypatch):
+    import converters.emit.onnx as module
+
+    seen: dict[str, tuple[int, ...]] = {}
+    take = module.take_weights
+
+    def taking(graph):
+        found = take(graph)
+        seen.update({name: array.shape for name, array in found.items()})
+        return found
+
+    monkeypatch.setattr(module, "take_weights", taking)
+    model = big_network()
+    proto = write_onnx(model)
+    # Keras computes grouped convolutions in a function of their own, whose kernel stays.
+    assert sorted(seen.values()) == [(3, 3, 96, 96), (9, 9, 96, 10), (400, 400), (12288, 400)]
+    assert len(proto.graph.input) == 1
+    kinds = [node.op_type for node in proto.graph.node]
+    assert kinds.count("Conv") == 3
+    big = [item for item in proto.graph.initializer if np.prod(item.dims) > 65536]
+    assert len(big) == 5, "each once, in the form that its operator takes"
+    values = drawn(model)
+    (found,) = computed(proto, [proto.graph.input[0].name], values).values()
+    (wanted,) = run(model, values)
+    assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()

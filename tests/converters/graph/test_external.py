@@ -122,7 +122,7 @@ def test_a_model_above_two_gibibytes_converts_and_agrees_with_onnxruntime(folder
     path.write_bytes(model.SerializeToString())
     places = np.linspace(0, columns - 1, 50).astype(int)
     values = np.arange(1, 51, dtype=np.float32)
-    with open(folder / "w.bin", "wb") as file:
+    with (folder / "w.bin").open("wb") as file:
         file.truncate(4096 + 4 * rows * columns)
         for place, value in zip(places, values, strict=True):
             file.seek(4096 + 4 * ((rows - 1) * columns + int(place)))
