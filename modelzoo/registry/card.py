@@ -362,6 +362,17 @@ class Provenance(Record):
 
 
 @dataclass(frozen=True)
+class Style(Record):
+    """Taps that style transfer compares: where content is kept, and where style is."""
+
+    content: tuple[str, ...]
+    style: tuple[str, ...]
+    extra: Mapping[str, Any] = field(default=_NOTHING, compare=False)
+
+    _readers: ClassVar[_Readers] = {"content": _list_of(_text), "style": _list_of(_text)}
+
+
+@dataclass(frozen=True)
 class Card(Record):
     """All that is known of one model. See docs/registry.md for every field.
 
@@ -385,6 +396,7 @@ class Card(Record):
     outputs: tuple[Output, ...] = ()
     labels: Labels | None = None
     taps: tuple[str, ...] = ()
+    style: Style | None = None
     accuracy: Accuracy | None = None
     paper: str | None = None
     sources: tuple[Provenance, ...] = ()
@@ -405,6 +417,7 @@ class Card(Record):
         "outputs": _list_of(Output.from_dict),
         "labels": _optional(Labels.from_dict),
         "taps": _list_of(_text),
+        "style": _optional(Style.from_dict),
         "accuracy": _optional(Accuracy.from_dict),
         "sources": _list_of(Provenance.from_dict),
         "notes": _list_of(_text),

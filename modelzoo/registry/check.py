@@ -266,9 +266,10 @@ def _taps(card: Card, known: _Known) -> _Found:
     for tap in card.taps:
         if tap != tap.strip():
             yield "error", f"the tap {tap!r} begins or ends with a space"
-    existing = known.taps(card) if known.taps is not None and card.taps else None
+    named = card.taps if card.style is None else (*card.taps, *card.style.content, *card.style.style)
+    existing = known.taps(card) if known.taps is not None and named else None
     if existing is not None:
-        for tap in card.taps:
+        for tap in named:
             if tap not in existing:
                 near = nearest(tap, list(existing), 1)
                 yield "error", f"its model has no tap {tap!r}" + (f", but {near[0]!r}" if near else "")

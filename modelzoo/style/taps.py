@@ -34,9 +34,9 @@ def style_taps(network: Any, card: Any = None, name: str | None = None) -> tuple
         UsageError: no such map is found: say which taps.
     """
     name = name or network.name
-    said = (getattr(card, "extra", None) or {}).get("style")
-    if isinstance(said, Mapping) and said.get("content") and said.get("style"):
-        return [str(tap) for tap in said["content"]], [str(tap) for tap in said["style"]]
+    said = getattr(card, "style", None)
+    if said is not None:
+        return list(said.content), list(said.style)
     ends: dict[int, str] = {}
     for tap, stride in trunk(network, name).items():
         ends[stride] = tap

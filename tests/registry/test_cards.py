@@ -113,7 +113,7 @@ def test_inception_v1_is_complete():
     assert card.accuracy is not None and card.accuracy.source and card.accuracy.protocol
     assert card.licence == "Apache-2.0"
     assert card.available
-    empty = {key for key in vars(card) if not getattr(card, key)} - {"extra", "_given"}
+    empty = {key for key in vars(card) if not getattr(card, key)} - {"extra", "style", "_given"}
     assert empty == set()
 
 

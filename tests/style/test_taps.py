@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 import modelzoo as mz
 from modelzoo.errors import UsageError
+from modelzoo.registry import Card
 from modelzoo.style.taps import style_taps, trunk
 from tests.data_folder import DATA, needs_data
 from tests.style.networks import small
@@ -45,15 +45,11 @@ def test_branches_padding_and_pooling_are_not_the_trunk() -> None:
     assert style_taps(model) == (["stage8"], ["stem", "block2", "stage8", "stage16"])
 
 
-@dataclass
-class Card:
-    extra: dict[str, Any] = field(default_factory=dict)
-
-
 def test_a_card_may_say_which() -> None:
-    said = {"style": {"content": ["conv2"], "style": ["conv1", "conv3"]}}
-    assert style_taps(small(), Card(said)) == (["conv2"], ["conv1", "conv3"])
-    assert style_taps(small(), Card({"style": "?"})) == style_taps(small())
+    raw = {"title": "t", "task": "classification", "framework": "keras"}
+    said = Card.from_dict("net", {**raw, "style": {"content": ["conv2"], "style": ["conv1", "conv3"]}})
+    assert style_taps(small(), said) == (["conv2"], ["conv1", "conv3"])
+    assert style_taps(small(), Card.from_dict("net", raw)) == style_taps(small())
 
 
 def test_without_any_map_it_says_what_to_do() -> None:
