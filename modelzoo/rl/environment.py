@@ -221,7 +221,12 @@ def make(spec: EnvironmentSpec | str, *, draw: bool = False) -> Environment:
         raise MissingExtraError("rl", "gymnasium", "Reinforcement learning") from error
     _register(spec.id)
     if spec.id not in gymnasium.registry:
-        raise NotFoundError(spec.id, gymnasium.registry, what=f"There is no environment {spec.id!r}.")
+        unknown = NotFoundError(spec.id, gymnasium.registry, what=f"There is no environment {spec.id!r}.")
+        unknown.hint = unknown.hint or (
+            "an id of gymnasium, as CartPole-v1, or of Atari or MinAtar, as ALE/Pong-v5 and MinAtar/Breakout-v1, "
+            "for which: pip install 'modelzoo[atari]'"
+        )
+        raise unknown
     # The checker costs more than a step of a small environment; PassiveEnvChecker is for those who write one.
     options = {**spec.options, "disable_env_checker": True}
     if draw and _explained(spec.id, lambda: _draws(gymnasium.registry[spec.id].entry_point)):

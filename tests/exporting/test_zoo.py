@@ -21,7 +21,7 @@ NETS = (
     *("mobilenet_v3_large", "mobilenet_v3_small"),
     *("nasnet_mobile", "nasnet_large", "pnasnet_mobile", "pnasnet_large"),
 )
-QUICK = ("inception_v1", "resnet_v2_50", "cifarnet", "lenet", "mobilenet_v2_0.35_96", "mobilenet_v3_small")
+QUICK = ("cifarnet", "lenet", "mobilenet_v2_0.35_96", "mobilenet_v3_small")
 FAMILIES = (
     *("convnexttiny", "densenet121", "efficientnetb0", "efficientnetv2b0", "inceptionresnetv2", "inceptionv3"),
     *("mobilenet", "mobilenetv2", "mobilenetv3small", "nasnetmobile", "resnet50", "resnet50v2", "vgg16", "xception"),

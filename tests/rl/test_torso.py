@@ -112,7 +112,7 @@ def test_a_schedule_trains_what_lies_behind_a_tap():
     assert agent.learner.traces == 2  # once more where the variables become others
 
 
-@pytest.mark.parametrize("unfreeze", [None, (200, "one")])
+@pytest.mark.parametrize("unfreeze", [None, pytest.param((200, "one"), marks=pytest.mark.slow)])
 def test_interrupted_and_resumed_is_uninterrupted(tmp_path, monkeypatch, unfreeze):
     from modelzoo.rl import training
 

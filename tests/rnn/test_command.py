@@ -61,6 +61,7 @@ def test_a_classifier_of_clips(run, folder, tmp_path):  # noqa: F811
     assert len(list((out / "training" / "features").glob("*/part-*.npz"))) >= 1
 
 
+@pytest.mark.slow
 def test_windows_and_unfreezing(run, folder, tmp_path):  # noqa: F811
     out = tmp_path / "result"
     ran = run(

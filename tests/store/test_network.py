@@ -143,7 +143,8 @@ def test_one_byte_a_second_is_left_for_a_mirror_and_the_bytes_are_kept(server, m
     fetched = Store(root, policy=policy, progress=False).fetch("net", [pinned(DATA, url, mirror.serve("/f", DATA))])
     assert fetched.files["weights"].read_bytes() == DATA
     (wanted,) = mirror.ranges("/f")
-    assert wanted in ("bytes=2-", "bytes=3-")
+    kept = int(wanted.removeprefix("bytes=").removesuffix("-"))
+    assert 1 <= kept <= 20, "what came in the first seconds, however busy the machine is"
 
 
 def test_a_server_without_an_answer_is_given_up(server, root):
