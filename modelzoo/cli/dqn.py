@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -197,18 +198,27 @@ def _chosen(seen: Any, said: Any, changes: dict[str, Any], dueling: bool | None,
     return replace(DQNSettings.from_dict(said["settings"]), **changes), architecture, plan
 
 
+def _of_a_policy(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorator: the argument and options that say which policy, a folder of ours or a Keras file."""
+    for option in (
+        click.option("--newest-first", is_flag=True, help="The .h5 file's network saw stacked frames in that order."),
+        click.option(
+            "--action",
+            "actions",
+            type=click.IntRange(min=0),
+            multiple=True,
+            metavar="N",
+            help="An action that an output of the .h5 file stands for; repeatable, in their order.",
+        ),
+        click.option("--env", "environment", metavar="ENV", help="The environment of a Keras .h5 file."),
+        click.argument("out", metavar="OUT", type=click.Path()),
+    ):
+        function = option(function)
+    return function
+
+
 @dqn.command("eval")
-@click.argument("out", metavar="OUT", type=click.Path())
-@click.option("--env", "environment", metavar="ENV", help="The environment of a Keras .h5 file.")
-@click.option(
-    "--action",
-    "actions",
-    type=click.IntRange(min=0),
-    multiple=True,
-    metavar="N",
-    help="An action that an output of the .h5 file stands for; repeatable, in their order.",
-)
-@click.option("--newest-first", is_flag=True, help="The .h5 file's network saw stacked frames in that order.")
+@_of_a_policy
 @click.option("--episodes", type=click.IntRange(min=1), metavar="N", default=100, show_default=True, help="How many.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of their starts.")
 @click.option(
@@ -267,17 +277,7 @@ def evaluate(
 
 
 @dqn.command("play")
-@click.argument("out", metavar="OUT", type=click.Path())
-@click.option("--env", "environment", metavar="ENV", help="The environment of a Keras .h5 file.")
-@click.option(
-    "--action",
-    "actions",
-    type=click.IntRange(min=0),
-    multiple=True,
-    metavar="N",
-    help="An action that an output of the .h5 file stands for; repeatable, in their order.",
-)
-@click.option("--newest-first", is_flag=True, help="The .h5 file's network saw stacked frames in that order.")
+@_of_a_policy
 @click.option("--gif", type=click.Path(), metavar="FILE", help="Where the episode is drawn; default: OUT/episode.gif.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of its start.")
 @click.option("--rate", type=click.IntRange(1, 50), default=30, show_default=True, help="Pictures a second.")

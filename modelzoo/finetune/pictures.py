@@ -13,7 +13,7 @@ from modelzoo.features.extract import PICTURES
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["Batches", "ClassFolder", "epoch_order"]
+__all__ = ["Batches", "ClassFolder", "check_pictures", "epoch_order"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class ClassFolder:
             paths += found
             labels += [label] * len(found)
         if check:
-            _check_heads(paths)
+            check_pictures(paths)
         return cls(tuple(paths), tuple(labels), tuple(path.name for path in classes))
 
     def split(self, share: float, seed: int) -> tuple[ClassFolder, ClassFolder]:
@@ -113,7 +113,8 @@ class ClassFolder:
         return ClassFolder(tuple(self.paths[n] for n in indices), tuple(self.labels[n] for n in indices), self.names)
 
 
-def _check_heads(paths: Sequence[Path]) -> None:
+def check_pictures(paths: Sequence[Path], what: str = "A file in the folder") -> None:
+    """Raise ImageError for the first file that is no picture; only heads are read. `what` the file is, for messages."""
     from PIL import Image
 
     for path in paths:
@@ -122,7 +123,7 @@ def _check_heads(paths: Sequence[Path]) -> None:
                 image.verify()
         except Exception as error:  # Pillow's plugins raise whatever their format makes of bad bytes
             raise ImageError(
-                "A file in the folder is no picture that can be read.",
+                f"{what} is no picture that can be read.",
                 received=f"{path}: {error}",
                 hint="mend or remove it; nothing has been computed yet",
             ) from error

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import UsageError
 from modelzoo.finetune.over_time import LENGTHS, STEPS
-from modelzoo.rnn.frames import check_frames, read_clip
+from modelzoo.finetune.pictures import check_pictures
+from modelzoo.rnn.frames import read_clip
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,7 +53,7 @@ def clip_logits(model: Any, clips: Sequence[str | Path], *, batch_size: int = 8)
             )
         last = len(frames) if masked else len(frames) - size + 1
         windows += [(number, frames[start : start + size]) for start in range(0, last, size)]
-    check_frames([path for _, frames in windows for path in frames])
+    check_pictures([path for _, frames in windows for path in frames], "A frame")
     total: Any = None
     counts = np.zeros((len(clips), 1), np.float32)
     for start in range(0, len(windows), batch_size):

@@ -6,8 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from modelzoo.errors import ImageError, UsageError
+from modelzoo.errors import UsageError
 from modelzoo.features.inputs import PICTURES
+from modelzoo.finetune.pictures import check_pictures
 from modelzoo.rnn.sequences import Sequences
 
 __all__ = ["class_folders", "natural_key", "read_clip", "read_clips"]
@@ -59,7 +60,7 @@ def read_clips(
         sources += [(clip.relative_to(root).as_posix(), read_clip(clip), label) for clip in clips]
     found = Sequences.cut(sources, [one.name for one in classes], size=frames, hop=hop, what="frames")
     if check:
-        check_frames([path for _, paths, _ in sources for path in paths])
+        check_pictures([path for _, paths, _ in sources for path in paths], "A frame")
     return found
 
 
@@ -109,22 +110,6 @@ def class_folders(folder: str | Path, what: str) -> tuple[Path, list[Path]]:
             hint=f"FOLDER holds a folder a class, and each of them its {what}",
         )
     return root, sorted(classes, key=lambda path: path.name)
-
-
-def check_frames(paths: Sequence[Path]) -> None:
-    """Raise ImageError for the first file that is no picture; only heads are read."""
-    from PIL import Image
-
-    for path in paths:
-        try:
-            with Image.open(path) as image:
-                image.verify()
-        except Exception as error:  # Pillow's plugins raise whatever their format makes of bad bytes
-            raise ImageError(
-                "A frame is no picture that can be read.",
-                received=f"{path}: {error}",
-                hint="mend or remove it; nothing has been computed yet",
-            ) from error
 
 
 SERIES = frozenset({".npy", ".csv", ".wav"})

@@ -7,11 +7,12 @@ Python). One process imports everything once and forks for each line.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 from typing import Any
+
+from tests.killing import answer_orders
 
 _EVENTS = {
     "open", "os.rename", "os.link", "os.symlink", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "os.scandir",
@@ -22,20 +23,7 @@ _EVENTS = {
 def main() -> None:
     """Answers line after line until the input ends."""
     warm_up()
-    for line in sys.stdin:
-        order = json.loads(line)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            _work(order, writing)
-        os.close(writing)
-        with os.fdopen(reading) as stream:
-            told = stream.read()
-        _, status = os.waitpid(child, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        sys.stdout.write(f"{-1 if killed else told or 'failed'}\n")
-        sys.stdout.flush()
+    answer_orders(_work)
 
 
 def _work(order: dict[str, Any], answer: int) -> None:

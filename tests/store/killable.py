@@ -7,7 +7,6 @@ pieces of the download that arrived. One process imports everything once and for
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.store import Member, Policy, Source, Store
+from tests.killing import answer_orders
 
 POLICY = Policy(read_timeout=5.0, rounds=2, backoff=0.01, longest_wait=0.1, mark_every=1 << 15, lock_wait=10.0)
 _EVENTS = {
@@ -26,20 +26,7 @@ _EVENTS = {
 def main() -> None:
     """Answers line after line until the input ends."""
     warm_up()
-    for line in sys.stdin:
-        order = json.loads(line)
-        reading, writing = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.close(reading)
-            _work(order, writing)
-        os.close(writing)
-        with os.fdopen(reading) as stream:
-            told = stream.read()
-        _, status = os.waitpid(child, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-        sys.stdout.write(f"{-1 if killed else told or 'failed'}\n")
-        sys.stdout.flush()
+    answer_orders(_work)
 
 
 def sources_of(fields: list[dict[str, Any]]) -> list[Source]:
