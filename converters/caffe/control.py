@@ -95,28 +95,36 @@ def scan(
     return made[: len(states)], made[len(states) :]
 
 
-def loop(g: Builder, step: Step, count: Value | int, states: Sequence[Value]) -> tuple[list[Value], list[Value]]:
+def loop(
+    g: Builder,
+    step: Step,
+    count: Value | int,
+    states: Sequence[Value],
+    *,
+    goes_on: Callable[..., Value] | None = None,
+) -> tuple[list[Value], list[Value]]:
     """Do a number of rounds.
 
     Args:
         g: the outer graph.
         step: function of (builder, number of the round, *states) that returns the new states and what is to be stacked.
-        count: how many rounds.
+        count: how many rounds at most.
         states: the states before the first round.
+        goes_on: function of (builder, *states) to one bool, asked before each round; None = all rounds are done.
 
     Returns:
-        The states after the last round, and each stacked result (count, ...).
+        The states after the last round, and each stacked result (rounds, ...).
     """
     body = _Body(g)
     number = body.argument((), np.int64)
-    goes_on = body.argument((), np.bool_)
+    condition = body.argument((), np.bool_)
     before = [body.argument(value.shape, value.dtype) for value in states]
     after, stacked = step(body, number, *before)
-    graph = body.finish([goes_on, *after, *stacked])
-    length = count if isinstance(count, int) else None
+    graph = body.finish([goes_on(body, *after) if goes_on else condition, *after, *stacked])
+    length = count if isinstance(count, int) and goes_on is None else None
     made = g.node(
         "Loop",
-        [g.constant(count, np.int64) if isinstance(count, int) else count, None, *states],
+        [g.constant(count, np.int64) if isinstance(count, int) else count, goes_on and goes_on(g, *states), *states],
         [ir.AttrGraph("body", graph)],
         [(value.shape, value.dtype) for value in states] + [((length, *value.shape), value.dtype) for value in stacked],
     )

@@ -13,9 +13,10 @@ import numpy as np
 from converters.caffe.builder import Builder, Value
 from converters.caffe.layer import Layer, layer_type
 from converters.caffe.layers.parameters import choice, constant_filler, refusal
-from converters.caffe.suppression import adaptive, filled, suppressed
+from converters.caffe.sorting import sorted_places
+from converters.caffe.suppression import adaptive, suppressed
 
-_FLOAT, _BOOL = 1, 9
+_FLOAT, _INT64 = 1, 7
 
 
 @layer_type("Permute")
@@ -161,6 +162,7 @@ def detection_output(g: Builder, layer: Layer, locations: Value, scores: Value, 
         raise refusal(layer, "keeps no box.", received=f"{classes} classes, top_k {top_k}", hint="raise them")
 
     boxes = _decoded(g, layer, g.Reshape(locations, [0, count, own, 4]), priors, count)  # (N, L, P, 4)
+    scores = _summed_in_order(g, scores, classes)
     scores = g.Transpose(g.Reshape(scores, [0, count, classes]), perm=[0, 2, 1])
     if len(labels) < classes:
         scores = g.Gather(scores, labels, axis=1)
@@ -170,10 +172,28 @@ def detection_output(g: Builder, layer: Layer, locations: Value, scores: Value, 
     if own == 1:
         boxes = g.Expand(boxes, [1, len(labels), 1, 1])
     boxes = g.GatherElements(boxes, g.Expand(g.Unsqueeze(places, [3]), [1, 1, 1, 4]), axis=2)
-    kept = _kept(g, layer, boxes, scores)
-    if -1 < param.keep_top_k < len(labels) * best:
-        kept = _best_of_picture(g, kept, scores, int(param.keep_top_k))
-    return _rows(g, locations, kept, scores, boxes, labels)
+    chosen, counts = _chosen(g, _kept(g, layer, boxes, scores), scores, int(param.keep_top_k))
+    return _rows(g, locations, chosen, counts, scores, boxes, labels)
+
+
+def _summed_in_order(g: Builder, scores: Value, classes: int) -> Value:
+    """The same scores; where they come from a Softmax over the classes, its sum is taken class by class as Caffe's is.
+
+    Scores near 1 differ by their last bits only, and equal ones are not chosen as unequal ones are (`sorting`).
+    """
+    node = scores.node.producer()
+    while node is not None and node.op_type in ("Reshape", "Flatten", "Identity"):
+        source = node.inputs[0]
+        node = None if source is None else source.producer()
+    if node is None or node.op_type != "Softmax" or not (source := node.inputs[0]):
+        return scores
+    shape, axis = tuple(source.shape or ()), node.attributes["axis"].as_int()
+    if not shape or axis % len(shape) != len(shape) - 1 or shape[-1] != classes:
+        return scores
+    x = Value(source, tuple(size if isinstance(size, int) else None for size in shape), scores.dtype)
+    power = g.Exp(g.Sub(x, g.ReduceMax(x, [-1], keepdims=1)))
+    total = g.Slice(g.CumSum(power, np.array(x.rank - 1)), [-1], [np.iinfo(np.int64).max], [-1])
+    return g.Div(power, total)
 
 
 def _decoded(g: Builder, layer: Layer, offsets: Value, priors: Value, count: int) -> Value:
@@ -215,27 +235,57 @@ def _kept(g: Builder, layer: Layer, boxes: Value, scores: Value) -> Value:
     return suppressed(g, boxes, scores, min(threshold, 1.0), least)
 
 
-def _best_of_picture(g: Builder, kept: Value, scores: Value, most: int) -> Value:
-    """`kept` without all but the `most` best of each picture; of equal scores the first label and box win.
+def _chosen(g: Builder, kept: Value, scores: Value, most: int) -> tuple[Value, Value]:
+    """The boxes of each picture by label and falling score.
 
-    Caffe's std::sort does the same for up to 16 boxes; for more it leaves the order of equal scores to chance.
+    Args:
+        g: the graph.
+        kept: which boxes stay, (N, C, K) of bool.
+        scores: (N, C, K).
+        most: if a picture has more, its best ones; -1 = all.
+
+    Returns:
+        Places in C * K (N, M) of int64, and how many of them count, (N, 1) of int64.
     """
+    kept = g.Flatten(kept, axis=1)
+    length = kept.sizes_from(1)[0]
+    number = g.Cast(kept, to=_INT64)
+    counts = g.ReduceSum(number, [1], keepdims=1)
+    _, places = g.TopK(number, [length], axis=1, outputs=2)  # those that stay come first, in their order
+    if not -1 < most < length:
+        return places, counts
     if most == 0:
-        return g.And(kept, g.constant(False, np.bool_))
-    flat = g.Flatten(g.Where(kept, scores, g.constant(-np.inf, np.float32)), axis=1)
-    _, places = g.TopK(flat, [most], axis=1, outputs=2)
-    chosen = g.ScatterElements(filled(g, flat, 0), places, filled(g, places, 1), axis=1)
-    return g.And(kept, g.Cast(g.Reshape(chosen, [0, *kept.sizes_from(1)]), to=_BOOL))
+        return places, g.Mul(counts, 0)
+    found = g.GatherElements(
+        g.Flatten(g.Where(g.Reshape(kept, [0, *scores.sizes_from(1)]), scores, np.array(-np.inf, np.float32))),
+        places,
+        axis=1,
+    )
+    too_many = g.Greater(counts, most)
+    order = sorted_places(g, found, g.Where(too_many, counts, np.array(0)))
+    best = g.Slice(g.Where(too_many, g.GatherElements(places, order, axis=1), places), [0], [most], [1])
+    counts = g.Min(counts, most)
+    # By label; those of one label stay in their order, and what does not count goes last.
+    label = g.Where(
+        g.Less(np.arange(most)[None], counts), g.Div(best, scores.sizes_from(2)[0]), np.array(scores.sizes_from(1)[0])
+    )
+    _, order = g.TopK(label, [most], axis=1, largest=0, outputs=2)
+    return g.GatherElements(best, order, axis=1), counts
 
 
-def _rows(g: Builder, batch: Value, kept: Value, scores: Value, boxes: Value, labels: list[int]) -> Value:
-    """The rows of what is kept (N, C, K); `batch` is any value that has N as its first axis."""
-    where = g.NonZero(kept)  # (3, M), by picture, label and place
+def _rows(
+    g: Builder, batch: Value, chosen: Value, counts: Value, scores: Value, boxes: Value, labels: list[int]
+) -> Value:
+    """The rows of what was chosen; `batch` is any value that has N as its first axis."""
+    where = g.NonZero(g.Less(np.arange(chosen.sizes_from(1)[0])[None], counts))  # (2, R)
     at = g.Transpose(where, perm=[1, 0])
-    picture = g.Unsqueeze(g.Cast(g.Gather(where, 0, axis=0), to=_FLOAT), [1])
-    label = g.Unsqueeze(g.Gather(np.array(labels, np.float32), g.Gather(where, 1, axis=0), axis=0), [1])
-    score = g.Unsqueeze(g.GatherND(scores, at), [1])
-    found = g.Concat(picture, label, score, g.GatherND(boxes, at), axis=1)
+    place = g.GatherND(chosen, at)  # (R,)
+    number = g.Gather(where, 0, axis=0)
+    at = g.Concat(*(g.Unsqueeze(item, [1]) for item in (number, place)), axis=1)
+    picture = g.Unsqueeze(g.Cast(number, to=_FLOAT), [1])
+    label = g.Unsqueeze(g.Gather(np.array(labels, np.float32), g.Div(place, scores.sizes_from(2)[0]), axis=0), [1])
+    score = g.Unsqueeze(g.GatherND(g.Flatten(scores, axis=1), at), [1])
+    found = g.Concat(picture, label, score, g.GatherND(g.Reshape(boxes, [0, -1, 4]), at), axis=1)
     count = g.Shape(batch, start=0, end=1)
     numbers = g.Cast(g.Range(g.constant(0, np.int64), g.Squeeze(count, [0]), g.constant(1, np.int64)), to=_FLOAT)
     none = g.Pad(g.Unsqueeze(numbers, [1]), [0, 0, 0, 6], -1.0)

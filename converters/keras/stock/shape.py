@@ -276,8 +276,8 @@ def concat(at: Node, *inputs: Any, axis: int) -> Result:
         order = inputs[0].axes
     tensors = [at.to(item, order) for item in inputs]
     place = order.index(axis % rank)
-    if place == 0:
-        made = keras.ops.concatenate(tensors, axis=0)
+    if place == 0 or "float" not in inputs[0].dtype:  # the layer calls whole numbers float32
+        made = keras.ops.concatenate(tensors, axis=place)
     else:
         made = at.layer(keras.layers.Concatenate, axis=place)(tensors)
     return Held(made, order, nonnegative=all(item.nonnegative for item in inputs))
