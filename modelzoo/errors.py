@@ -269,7 +269,11 @@ class NetworkError(ModelzooError):
         super().__init__(what, received=received, hint=hint)
 
     def __str__(self) -> str:
-        return "\n".join([super().__str__(), *(f"  tried {line}" for line in self.attempts)])
+        lines = [super().__str__()]
+        for line in dict.fromkeys(self.attempts):
+            count = self.attempts.count(line)
+            lines.append(f"  tried {line}" + (f" ({count} times)" if count > 1 else ""))
+        return "\n".join(lines)
 
 
 class OfflineError(ModelzooError):

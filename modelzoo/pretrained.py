@@ -16,7 +16,7 @@ from modelzoo.errors import (
     UnknownNetworkError,
     UsageError,
 )
-from modelzoo.registry import Card, info
+from modelzoo.registry import Card, card_to_use
 from modelzoo.registry.licences import is_accepted, require, terms
 from modelzoo.registry.sources import card_sources
 from modelzoo.store import Fetched, Source, Store
@@ -214,7 +214,7 @@ def load_pretrained(
 
 def _card(name: str, registries: Registries | str | PathLike[str]) -> Card:
     given = [registries] if isinstance(registries, (str, PathLike)) else list(registries)
-    return info(name, registries=[fspath(registry) for registry in given])
+    return card_to_use(name, registries=[fspath(registry) for registry in given])
 
 
 def _check_arguments(weights: Any, features: Any, pooling: Any, include_top: Any) -> None:

@@ -11,7 +11,7 @@ from modelzoo.cli.completion import MODEL
 from modelzoo.cli.licence import accepting_licences
 from modelzoo.cli.root import verb
 from modelzoo.cli.settings import current
-from modelzoo.errors import UsageError
+from modelzoo.errors import ImageError, UsageError
 
 __all__ = ["classify"]
 
@@ -37,14 +37,15 @@ def classify(
 
     For a model that was fine-tuned on clips each IMAGE is a clip: the folder of its frames.
     The files of the model are fetched first unless the cache has them or --weights names others.
+    Unreadable pictures among others are skipped and listed at the end; the exit code is then 15.
     """
     # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
     from modelzoo.features.extract import find_pictures
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     report = settings.reporter
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     clips = card.task == "sequence_classification"
     pictures = [Path(image) for image in images] if clips else find_pictures(images)
     from modelzoo.pretrained import load_pretrained
@@ -62,9 +63,19 @@ def classify(
             hint=f"its values can be had all the same: modelzoo features {card.name} IMAGE... -o out.npz --tap NAME",
         )
     documents = []
+    skipped: dict[Path, ImageError] = {}
     for start in range(0, len(pictures), _AT_ONCE):
         some = pictures[start : start + _AT_ONCE]
-        answers = model.decode(_logits(model, some, clips), top=top)
+        try:
+            logits = _logits(model, some, clips)
+        except ImageError:
+            unreadable = {path: error for path in some if (error := _error(model, path, clips)) is not None}
+            skipped |= unreadable
+            some = [path for path in some if path not in unreadable]
+            if not some:
+                continue
+            logits = _logits(model, some, clips)
+        answers = model.decode(logits, top=top)
         for path, ranked in zip(some, answers, strict=True):
             documents.append(
                 {
@@ -79,7 +90,14 @@ def classify(
             report.say(click.style(str(path), bold=True))
             for label, probability, _ in ranked:
                 report.say(f"  {probability:6.1%}  {label}")
-    report.data({"model": card.name, "pictures": documents})
+    if skipped and not documents:
+        raise next(iter(skipped.values()))
+    passed_over = [{"path": str(path), "reason": error.what} for path, error in skipped.items()]
+    report.data({"model": card.name, "pictures": documents, "skipped": passed_over})
+    for error in skipped.values():
+        report.warn(error.what)
+    if skipped:
+        ctx.exit(ImageError.exit_code)
 
 
 def _logits(model: Any, some: list[Path], clips: bool) -> Any:
@@ -88,3 +106,12 @@ def _logits(model: Any, some: list[Path], clips: bool) -> Any:
 
         return clip_logits(model, some)
     return model(model.preprocess(some), training=False)
+
+
+def _error(model: Any, path: Path, clips: bool) -> ImageError | None:
+    """Why a picture cannot be read."""
+    try:
+        _logits(model, [path], clips)
+    except ImageError as error:
+        return error
+    return None

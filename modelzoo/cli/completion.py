@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from modelzoo.cli.log import warnings_heard
+from modelzoo.cli.output import Reporter
 from modelzoo.cli.root import root, verb
 from modelzoo.cli.settings import current
 
@@ -27,7 +29,8 @@ class ModelName(click.ParamType):
         from modelzoo.registry import list_models
 
         try:
-            names = list_models(registries=current(ctx).registries)
+            with warnings_heard(Reporter(quiet=True)):
+                names = list_models(registries=current(ctx).registries)
         except ModelzooError:
             return []  # a shell that waits for Tab is no place for messages
         return [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -50,7 +53,8 @@ class TapName(click.ParamType):
         # Behind a `--tap` without a value click stops parsing: the name is then still among the words.
         name = ctx.params.get("name") or next(iter(ctx.args), "")
         try:
-            taps = info(name, registries=current(ctx).registries).taps
+            with warnings_heard(Reporter(quiet=True)):
+                taps = info(name, registries=current(ctx).registries).taps
         except ModelzooError:
             return []
         return [CompletionItem(tap) for tap in ("all", *taps) if tap.startswith(incomplete)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,16 @@ __all__ = ["convert"]
     help="How pictures lie at inputs and outputs.",
 )
 @click.option(
-    "--inputs", "shapes", multiple=True, metavar="NAME=SHAPE", help="Shape of an input: data=1,3,224,224; ? = any."
+    "--inputs",
+    "shapes",
+    multiple=True,
+    metavar="NAME=SHAPE",
+    help="Shape of an input: data=1,3,224,224; ? = any, nothing = a scalar; repeatable.",
 )
-@click.option("--outputs", "outputs", multiple=True, metavar="NAME", help="Tensors or nodes to give instead.")
+@click.option("--outputs", "outputs", multiple=True, metavar="NAME", help="A tensor or node to end in; repeatable.")
 @click.option("--report", type=click.Path(), help="With --verify: a page with the error of every tap (.html or .json).")
 @click.option("--phase", type=click.Choice(["test", "train"]), default="test", show_default=True, help="Of Caffe.")
-@click.option("--stage", "stages", multiple=True, metavar="NAME", help="A stage of a Caffe network; may be repeated.")
+@click.option("--stage", "stages", multiple=True, metavar="NAME", help="A stage of a Caffe network; repeatable.")
 @click.option("--level", type=int, default=0, metavar="N", help="Level of a Caffe network.")
 @click.pass_context
 def convert(
@@ -78,14 +83,20 @@ def convert(
     """
     settings = current(ctx)
     reporter = settings.reporter
+    if weights is not None and Path(model).suffix == ".caffemodel" and Path(weights).suffix != ".caffemodel":
+        raise UsageError(
+            "WEIGHTS come behind the network that they belong to.",
+            received=f"{model} {weights}",
+            hint=f"modelzoo convert {shlex.join([weights, model, '-o', out])}",
+        )
     if report is not None and not verify:
         raise UsageError("--report is written by --verify.", received=report, hint="add --verify")
     if report is not None and Path(report).suffix not in (".html", ".json"):
         raise UsageError("The report is a page or JSON.", received=report, hint="name it NAME.html or NAME.json")
-    from converters import convert as run
+    from converters.conversion import convert_and_report
 
     try:
-        made = run(
+        made, parity = convert_and_report(
             model,
             weights,
             to=to,
@@ -104,7 +115,8 @@ def convert(
         if error.report is not None:
             reporter.note(error.report.as_table(taps=True))
         raise
-    parity = getattr(made, "report", None)
+    if weights is None and Path(model).suffix == ".prototxt":
+        reporter.warn("no WEIGHTS were given: the network is untrained, its layers filled as the prototxt says.")
     _write(parity, report)
     size = _size(Path(out))
     document: dict[str, Any] = {"model": model, "to": to, "out": out, "size": size}
@@ -130,7 +142,8 @@ def _shape(text: str) -> tuple[str, tuple[int | None, ...]]:
     try:
         if not (name and equals):
             raise ValueError
-        return name, tuple(None if item.strip() in ("?", "None", "-1") else int(item) for item in sizes.split(","))
+        items = [item.strip() for item in sizes.split(",")] if sizes.strip() else []
+        return name, tuple(None if item in ("?", "None", "-1") else int(item) for item in items)
     except ValueError:
         raise UsageError(
             "--inputs takes NAME=SHAPE.", received=text, hint="for example --inputs data=1,3,224,224, ? for any size"

@@ -30,7 +30,12 @@ TAP_COUNT = 3
 
 @verb("demo")
 @click.option(
-    "--out", type=click.Path(), default="modelzoo-demo.png", show_default=True, help="Where the picture goes; a .png."
+    "-o",
+    "--out",
+    type=click.Path(),
+    default="modelzoo-demo.png",
+    show_default=True,
+    help="Where the picture goes; a .png.",
 )
 @click.pass_context
 def demo(ctx: click.Context, out: str) -> None:
@@ -43,11 +48,11 @@ def demo(ctx: click.Context, out: str) -> None:
     target = _writable(out)
     steps = _Steps(report)
 
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
     from modelzoo.registry.sources import card_sources
     from modelzoo.store import Store
 
-    card = info(NAME, registries=settings.registries)
+    card = card_to_use(NAME, registries=settings.registries)
     steps.done("card", f"{card.name}: {card.title}")
 
     from modelzoo.pretrained import fetch_card, load_pretrained

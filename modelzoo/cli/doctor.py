@@ -18,7 +18,19 @@ from modelzoo.errors import ModelzooError
 __all__ = ["doctor"]
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "requests_ca_bundle", "ssl_cert_file")
-_VARIABLES = ("MODELZOO_CACHE", "MODELZOO_REGISTRY", "MODELZOO_OFFLINE", "MODELZOO_DEBUG", "XDG_CACHE_HOME")
+_VARIABLES = (
+    "MODELZOO_CACHE",
+    "MODELZOO_SHARED_CACHE",
+    "MODELZOO_CONFIG",
+    "MODELZOO_REGISTRY",
+    "MODELZOO_MIRROR",
+    "MODELZOO_OFFLINE",
+    "MODELZOO_AUTH_FILE",
+    "MODELZOO_ACCEPT_LICENCE",
+    "MODELZOO_DEBUG",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+)
 _PASSWORD = re.compile(r"//[^/@]*@")
 
 
@@ -159,15 +171,20 @@ def _cache(problems: list[str]) -> dict[str, Any]:
 def _registries(settings: Settings, problems: list[str]) -> list[dict[str, Any]]:
     """Each location by itself, so that a broken one does not hide what the others hold."""
     from modelzoo.registry import load_registries
+    from modelzoo.registry.configured import configured
     from modelzoo.registry.loading import ENVIRONMENT_VARIABLE, split_locations
 
     found: list[dict[str, Any]] = []
     wanted = [*settings.registries, *split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))]
+    try:
+        wanted += [one.location for one in configured()]
+    except ModelzooError as error:
+        problems.append(str(error).splitlines()[0])
     for location in [*dict.fromkeys(wanted), None]:
         shown = "built in" if location is None else _PASSWORD.sub("//***@", location)
         try:
             loaded = load_registries(
-                () if location is None else (location,), environment=False, builtin=location is None
+                () if location is None else (location,), environment=False, builtin=location is None, use=()
             )
             for one in loaded.registries:
                 name = one.location if one.kind == "file" else shown

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,7 +109,7 @@ def train(
             raise UsageError(
                 "The run in the folder is one of another environment.",
                 received=f"{environment}, and {there.id} in {out}",
-                hint=f"modelzoo dqn train {there.id} -o {out} --resume",
+                hint=f"modelzoo dqn train {there.id} -o {shlex.quote(out)} --resume",
             )
         spec = there if stack is None else spec
     seen = make(spec)
@@ -164,8 +166,9 @@ def train(
     reporter.bare(str(out))
     score = "not evaluated" if trained.best_score is None else f"mean return {trained.best_score:.1f}"
     reporter.say(f"{click.style(environment, bold=True)}  {score} after {trained.best_step} of {chosen.steps} steps")
-    reporter.say(f"  modelzoo dqn eval {out}")
-    reporter.say(f"  modelzoo dqn play {out} --gif episode.gif")
+    quoted = shlex.quote(out)
+    reporter.say(f"  modelzoo dqn eval {quoted}")
+    reporter.say(f"  modelzoo dqn play {quoted} --gif episode.gif")
 
 
 def _said(out: str, resume: bool) -> dict[str, Any] | None:
@@ -308,6 +311,8 @@ def play(
     if not target.expanduser().parent.is_dir():
         raise UsageError("There is no such folder for the GIF.", received=str(target))
     actor, spec = _loaded(ctx, out, environment, actions, newest_first)
+    # Nothing is shown on a screen, and SDL complains of one that it cannot have.
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     drawn = make(spec, draw=True)
     try:
         pictures, total = play_episode(actor, drawn, seed=seed)

@@ -52,11 +52,11 @@ def export(
     In ONNX the BatchNormalization of the network is folded into its convolutions. The result is compared on random
     inputs; exit code 1 past --rtol. Python source is written with its weights beside it.
     """
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     reporter = settings.reporter
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     _check(to, out, report, no_verify)
     from modelzoo.pretrained import load_pretrained
 

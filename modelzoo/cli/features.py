@@ -85,11 +85,11 @@ def features(
     """
     # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
     from modelzoo.features.extract import check_output, find_pictures
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     report = settings.reporter
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     if not taps:
         example = card.taps[-1] if card.taps else "all"
         raise UsageError(
@@ -104,7 +104,7 @@ def features(
 
         need_ray()
     check_output(out, taps)
-    pictures = find_pictures(inputs, column=column)
+    find_pictures(inputs, column=column)
     from modelzoo.pretrained import load_pretrained
 
     extractor: Any = load_pretrained(
@@ -118,16 +118,22 @@ def features(
     )
     if extractor.preprocess is None:
         raise UsageError(f"The card of {card.name!r} does not say how pictures become its input.")
-    result = extractor.extract(
-        pictures,
-        out,
-        batch_size=batch_size,
-        progress=report.progress,
-        restart=restart,
-        engine=engine,
-        address=address,
-        workers=workers,
-    )
+    try:
+        result = extractor.extract(
+            inputs,
+            out,
+            column=column,
+            batch_size=batch_size,
+            progress=report.progress,
+            restart=restart,
+            engine=engine,
+            address=address,
+            workers=workers,
+        )
+    except KeyboardInterrupt:
+        if Path(out).expanduser().with_name(f".{Path(out).name}.journal").exists():
+            report.note("What was computed is kept: the same command goes on from there.")
+        raise
     size = Path(out).expanduser().stat().st_size
     report.data(
         {
@@ -147,7 +153,8 @@ def features(
     if result.resumed:
         report.note(f"{_counted(result.resumed)} of an interrupted run were not computed again.")
     if result.skipped:
-        report.warn(f"{_counted(len(result.skipped))} could not be read and {_have(len(result.skipped))} no row:")
+        colon = "." if report.json else ":"  # the document lists them
+        report.warn(f"{_counted(len(result.skipped))} could not be read and {_have(len(result.skipped))} no row{colon}")
         rows = [(str(path), reason.replace(str(path), "it", 1)) for path, reason in result.skipped[:_SHOWN]]
         for line in table(("picture", "reason"), rows):
             report.note(f"  {line}")

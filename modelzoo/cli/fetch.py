@@ -52,8 +52,9 @@ def fetch(
     held = _locked(lockfile) if locked or lockfile is not None else None
     if not names and not held:
         raise click.MissingParameter(ctx=ctx, param_hint="'NAME...'", param_type="argument")
-    registries = load_registries(settings.registries)
-    cards = [info(name, registries=registries) for name in dict.fromkeys(names or held or ())]
+    wanted = dict.fromkeys(names or held or ())
+    registries = load_registries(settings.registries, use=wanted)
+    cards = [info(name, registries=registries) for name in wanted]
     if held is not None:
         from modelzoo.registry.lockfile import locked_card
 

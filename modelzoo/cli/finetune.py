@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from modelzoo.cli.settings import current
 from modelzoo.errors import UsageError
 
 __all__ = ["finetune"]
+
+_FEW_STEPS = 50
+"""After so many gradient steps the running statistics of a head are those of its features: 0.9 ** 50 is nothing."""
 
 
 @verb("finetune")
@@ -121,11 +125,11 @@ def finetune(
     """
     # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
     from modelzoo.finetune.result import check_name, check_output
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     reporter = settings.reporter
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     if hidden and head != "mlp":
         raise UsageError("Only an mlp has hidden layers.", received=f"--hidden {hidden[0]}", hint="--head mlp")
     over_time = {"cell": cell, "units": units, "layers": layers, "frames": frames, "hop": hop}
@@ -244,7 +248,10 @@ def finetune(
     reporter.say(f"{click.style(called, bold=True)}  {top1:.1f} % of {len(held)} validation {what}")
     reporter.say(f"  report: {page}")
     use = f"modelzoo classify {called} {'CLIP_FOLDER' if head == 'rnn' else 'IMAGE'}"
-    reporter.say(f"  {use}" if not no_register else f"  {use} --registry {written}")
+    reporter.say(f"  {use}" if not no_register else f"  {use} --registry {shlex.quote(str(written))}")
+    steps = epochs * -(-len(train) // batch_size)
+    if steps < _FEW_STEPS:
+        reporter.note(f"Only {steps} gradient steps were taken: --epochs N goes on, a smaller --batch-size takes more.")
 
 
 def _read(folder: str, head: str, frames: int | None, hop: int | None) -> Any:

@@ -29,16 +29,21 @@ def info(ctx: click.Context, name: str, refresh: bool) -> None:
     are called, its accuracy and who measured it, and the licence of its weights.
     """
     from modelzoo.registry import info as card_of
+    from modelzoo.registry import load_registries
 
     settings = current(ctx)
     report = settings.reporter
-    card = card_of(name, registries=settings.registries, **({"refresh": True} if refresh else {}))
-    report.data({"name": card.name, **card.as_dict(), "trust": card.trust, "size": card.size})
+    registries = load_registries(settings.registries, refresh=refresh, use=())
+    card = card_of(name, registries=registries)
+    expired = registries.registry_of(name).expired
+    report.data({"name": card.name, **card.as_dict(), "trust": card.trust, "size": card.size, "expired": expired})
     report.bare(card.name)
     report.say(click.style(f"{card.name}", bold=True) + f"  {card.title}")
     for label, text in _lines(card):
         for line in wrapped(f"  {label}", text, indent=16):
             report.say(line)
+    if expired:
+        report.say("\n".join(wrapped("  expired", f"its registry was signed up to {expired}", indent=16)))
     for text in _warnings(card):
         report.warn(text)
 

@@ -67,7 +67,7 @@ def _entries(settings: Any, names: tuple[str, ...]) -> dict[str, Any]:
     from modelzoo.store import cache_root, trust
     from modelzoo.store.layout import Layout
 
-    registries = load_registries(settings.registries)
+    registries = load_registries(settings.registries, use=names)
     trusted = Layout(cache_root()).trusted
     found = {}
     for name in names:

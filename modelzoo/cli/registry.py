@@ -35,14 +35,15 @@ registry.add_command(site)
 
 
 @registry.command("list")
+@click.option("--refresh", is_flag=True, help="Ask registries that are URLs for their newest version.")
 @click.pass_context
-def list_(ctx: click.Context) -> None:
+def list_(ctx: click.Context, refresh: bool) -> None:
     """List the registries in the order in which a name is looked up, and the cards that hide others."""
     from modelzoo.registry import load_registries
 
     settings = current(ctx)
     report = settings.reporter
-    loaded = load_registries(settings.registries)
+    loaded = load_registries(settings.registries, refresh=refresh, use=())
     report.data(
         {
             "registries": [
@@ -53,6 +54,7 @@ def list_(ctx: click.Context) -> None:
                     "cards": len(one.summaries),
                     "sha256": one.digest,
                     "signed": _signature(one),
+                    "expired": one.expired,
                 }
                 for one in loaded.registries
             ],
@@ -65,7 +67,8 @@ def list_(ctx: click.Context) -> None:
     for one in loaded.registries:
         report.bare(one.location)
         signed = _signature(one)
-        until = f"version {signed['version']}, up to {signed['expires'][:10]}" if signed else "-"
+        until = "expired" if one.expired else "up to"
+        until = f"version {signed['version']}, {until} {signed['expires'][:10]}" if signed else "-"
         rows.append((one.kind, str(len(one.summaries)), one.namespace or "-", until, one.location))
     for line in table(("KIND", "CARDS", "NAMESPACE", "SIGNED", "LOCATION"), rows, right=(1,)):
         report.say(line)
@@ -113,7 +116,7 @@ def add(ctx: click.Context, location: str, namespace: str | None, root: Path | N
     report.bare(one.location)
     said = f", signed up to {signature['expires'][:10]}" if signature else ""
     report.say(f"{one.location}: added, {cards} {'card' if cards == 1 else 'cards'}{said}")
-    load_registries(current(ctx).registries)  # says which cards hide others now
+    load_registries(current(ctx).registries, use=())  # says which cards hide others now
 
 
 def _add_signed(location: str, root: Path | None, fingerprint: str | None) -> str:
@@ -196,7 +199,7 @@ def validate(ctx: click.Context, files: tuple[str, ...]) -> None:
 @click.option("--url", metavar="URL", help="Where FILE will be found; by default where it lies now (file:).")
 @click.option("--task", metavar="NAME", help="What the model does: classification, detection, embedding, ...")
 @click.option("--licence", metavar="NAME", help="Licence of the weights, as an SPDX identifier.")
-@click.option("-o", "--output", metavar="FILE", type=click.Path(path_type=Path), help="Write it there.")
+@click.option("-o", "--out", "--output", "output", type=click.Path(path_type=Path), help="A new file.")
 @click.pass_context
 def new_card_(
     ctx: click.Context,
@@ -273,7 +276,7 @@ def mirror(ctx: click.Context, folder: Path, names: tuple[str, ...], trust_first
 
     settings = current(ctx)
     report = settings.reporter
-    registries = load_registries(settings.registries)
+    registries = load_registries(settings.registries, use=names or None)
     chosen = names or [name for name, summary, _ in registries if summary.trust == "pinned"]
     cards = [info(name, registries=registries) for name in dict.fromkeys(chosen)]
 

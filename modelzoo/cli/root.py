@@ -32,7 +32,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "classify": ("modelzoo.cli.classify:classify", "Say what is in pictures."),
         "features": ("modelzoo.cli.features:features", "Write the features of pictures to a file."),
         "similar": ("modelzoo.cli.similar:similar", "Find the pictures of a folder that look most like one."),
-        "convert": ("modelzoo.cli.convert:convert", "Convert an ONNX model to Keras, a SavedModel or checked ONNX."),
+        "convert": ("modelzoo.cli.convert:convert", "Convert a Caffe, ONNX or TensorFlow model to Keras and more."),
         "finetune": ("modelzoo.cli.finetune:finetune", "Train a classifier of your own on a pretrained model."),
         "style": ("modelzoo.cli.style:style", "Draw a picture in the style of others."),
         "dqn": ("modelzoo.cli.dqn:dqn", "Train a deep Q-network on an environment, and let it play."),
@@ -45,7 +45,7 @@ VERBS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "cache": ("modelzoo.cli.cache:cache", "List, find, remove or prune cached files."),
     },
     "Set up": {
-        "registry": ("modelzoo.cli.registry:registry", "List, add, check or mirror registries; write a card."),
+        "registry": ("modelzoo.cli.registry:registry", "List, add, check, mirror or sign registries; write a card."),
         "doctor": ("modelzoo.cli.doctor:doctor", "Report versions, cache, registries, proxies, extras."),
         "completion": ("modelzoo.cli.completion:completion", "Print the completion script of a shell."),
     },
@@ -96,11 +96,18 @@ class Described(click.Command):
                     formatter.write_dl(records)
 
 
+_METAVARS = {"integer": "N", "integer range": "N", "float": "X", "float range": "X"}
+"""Name of a type of click's -> what help calls its values."""
+
+
 class Verb(Described):
     """A command that takes the global options after its name too."""
 
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
+        for parameter in self.params:
+            if isinstance(parameter, click.Option) and parameter.metavar is None and not parameter.is_flag:
+                parameter.metavar = _METAVARS.get(parameter.type.name)
         self.params.extend(global_options())
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -117,6 +124,11 @@ class Noun(Described, click.Group):
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.params.extend(global_options())
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):  # click cuts their first sentences off
+            formatter.write_dl([(name, one.get_short_help_str(limit=1000)) for name, one in commands if one])
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         self.format_commands(ctx, formatter)

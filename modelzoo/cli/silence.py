@@ -1,4 +1,4 @@
-"""TensorFlow's banners, kept off standard error while it is imported.
+"""TensorFlow's banners, kept off standard error while it is imported, and its deprecations afterwards.
 
 Its C++ libraries write to the file descriptor before any logging level holds (TF_CPP_MIN_LOG_LEVEL comes too late for
 them), so the descriptor itself is turned away for as long as the import lasts. What was written is shown when the
@@ -36,8 +36,14 @@ class _Finder:
             load = spec.loader.exec_module
 
             def silently(module: Any) -> None:
+                import logging
+                import warnings
+
                 with _standard_error_away():
                     load(module)
+                # Deprecations of TensorFlow's own functions, which whoever types a command cannot do anything about.
+                logging.getLogger("tensorflow").setLevel(logging.ERROR)
+                warnings.filterwarnings("ignore", r"\s*Warning: tf\.lite")
 
             spec.loader.exec_module = silently  # type: ignore[method-assign]
         return spec

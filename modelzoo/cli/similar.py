@@ -63,7 +63,7 @@ def similar(
     FOLDER may also be pictures, glob patterns and lists, as for `modelzoo features`.
     """
     from modelzoo.features.extract import find_pictures
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     report = settings.reporter
@@ -72,7 +72,7 @@ def similar(
         raise UsageError("The contact sheet is a PNG.", received=out, hint="-o NAME.png")
     if not target.parent.is_dir():
         raise ReadOnlyError("The output's folder does not exist.", received=str(target.parent), hint="create it first")
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     tap = tap or (card.taps[-1] if card.taps else None)
     if tap is None:
         raise UsageError("The card names no tap.", received=card.name, hint=f"--tap NAME: modelzoo taps {card.name}")

@@ -36,8 +36,12 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 @click.option("--weights", type=click.Path(), metavar="PATH", help="A weight file of your own.")
 @click.option("--content-tap", type=TAP, metavar="NAME", multiple=True, help="Where content is compared; repeatable.")
 @click.option("--style-tap", type=TAP, metavar="NAME", multiple=True, help="Where style is compared; repeatable.")
-@click.option("--content-weight", type=click.FloatRange(min=0), default=1.0, show_default=True)
-@click.option("--style-weight", type=click.FloatRange(min=0), default=10.0, show_default=True)
+@click.option(
+    "--content-weight", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Of the content's loss."
+)
+@click.option(
+    "--style-weight", type=click.FloatRange(min=0), default=10.0, show_default=True, help="Of the styles' loss."
+)
 @click.option(
     "--variation-weight", type=click.FloatRange(min=0), default=1.0, show_default=True, help="More is smoother."
 )
@@ -49,8 +53,14 @@ _ENDINGS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
     help="Losses relative to their targets, or the formulas of the paper.",
 )
 @click.option("--blend", metavar="A,B,...", help="How much each STYLE counts: 1,2 = one third, two thirds.")
-@click.option("--optimizer", type=click.Choice(["lbfgs", "adam"]), default="lbfgs", show_default=True)
-@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="In grey levels.")
+@click.option(
+    "--optimizer",
+    type=click.Choice(["lbfgs", "adam"]),
+    default="lbfgs",
+    show_default=True,
+    help="What moves the pixels.",
+)
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), help="Of a step, in grey levels.")
 @click.option("--steps", type=click.IntRange(min=1), metavar="N", default=300, show_default=True, help="Per level.")
 @click.option("--size", type=click.IntRange(min=1), metavar="N", default=512, show_default=True, help="Longer side.")
 @click.option("--style-size", type=click.IntRange(min=1), metavar="N", help="Of the styles; default: --size.")
@@ -121,12 +131,12 @@ def style(
     keeps the picture so far, and --resume goes on from there to the same picture as without it.
     """
     # What is wrong with the command line is said before TensorFlow is imported and before anything is downloaded.
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     report = settings.reporter
     target = _writable(out)
-    card = info(name, registries=settings.registries)
+    card = card_to_use(name, registries=settings.registries)
     if not content_weight and not style_weight:
         raise UsageError("Neither content nor style counts.", received="--content-weight 0 --style-weight 0")
     from modelzoo.style.pictures import checked_blend, read_picture

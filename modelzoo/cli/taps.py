@@ -18,23 +18,28 @@ __all__ = ["sides", "taps"]
 @verb("taps")
 @click.argument("name", type=MODEL)
 @click.option("--all", "inner", is_flag=True, help="Inner scopes too, not only the end points.")
+@click.option("--trust-first-use", is_flag=True, help="Take files without a strong digest; record the one they have.")
 @accepting_licences
 @click.pass_context
-def taps(ctx: click.Context, name: str, inner: bool) -> None:
+def taps(ctx: click.Context, name: str, inner: bool, trust_first_use: bool) -> None:
     """List the taps of model NAME: name, shape (height x width x channels), stride in input pixels, channels.
 
     A network of modelzoo's own is built without its weights; a converted one is fetched first. What is listed goes
     after `--tap` of `modelzoo features`, and into `load_pretrained(NAME, features=[...])`.
     """
     from modelzoo.pretrained import load_pretrained
-    from modelzoo.registry import info
+    from modelzoo.registry import card_to_use
 
     settings = current(ctx)
     report = settings.reporter
     # A network of ours is known without its weights; a converted one is what its file says.
-    whole = info(name, registries=settings.registries).build.converter is not None
+    whole = card_to_use(name, registries=settings.registries).build.converter is not None
     model: Any = load_pretrained(
-        name, weights="card" if whole else None, registries=settings.registries, progress=report.progress
+        name,
+        weights="card" if whole else None,
+        registries=settings.registries,
+        trust_first_use=trust_first_use,
+        progress=report.progress,
     )
     from modelzoo.features import describe_taps
 

@@ -14,7 +14,7 @@ __all__ = ["verify"]
 
 
 @verb("verify")
-@click.argument("names", metavar="[NAME]...", nargs=-1, type=CACHED)
+@click.argument("names", metavar="[NAME...]", nargs=-1, type=CACHED)
 @click.option("--all", "everything", is_flag=True, help="Verify every model in the cache, as without NAME.")
 @click.option("--fetch", "again", is_flag=True, help="Fetch anew what is damaged or missing.")
 @click.pass_context
@@ -70,6 +70,6 @@ def _fetch(names: tuple[str, ...], settings: Settings) -> None:
     from modelzoo.pretrained import fetch_card
     from modelzoo.registry import info, load_registries
 
-    registries = load_registries(settings.registries)
+    registries = load_registries(settings.registries, use=names)
     for name in names:
         fetch_card(info(name, registries=registries), progress=settings.reporter.progress)

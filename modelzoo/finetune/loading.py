@@ -88,7 +88,7 @@ def load_folder(folder: str | Path) -> keras.Model:
     found = [name for name, raw in registry.models.items() if raw.get("build", {}).get("network") == NETWORK]
     if len(found) != 1:
         raise RegistryFormatError("The folder holds no card of one fine-tuned model.", received=str(root))
-    card = pretrained.info(found[0], registries=[str(root / CARD)])
+    card = registry.card(found[0])
     model = build_finetuned(card, root / WEIGHTS)
     pretrained._attach(model, card, input_shape=None, head="own", folder=root)
     return model

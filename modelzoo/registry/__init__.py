@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from modelzoo.registry.loading import Registries as Registries
     from modelzoo.registry.loading import Registry as Registry
     from modelzoo.registry.loading import load_registries as load_registries
+    from modelzoo.registry.search import card_to_use as card_to_use
     from modelzoo.registry.search import info as info
     from modelzoo.registry.search import list_models as list_models
     from modelzoo.registry.search import summaries as summaries
@@ -78,6 +79,7 @@ _HOME = {
     "Summary": "index",
     "Url": "card",
     "card_sources": "sources",
+    "card_to_use": "search",
     "check_entry": "check",
     "check_registry": "check",
     "info": "search",

@@ -109,7 +109,8 @@ def remove(location: str) -> Configured:
     wanted = _absolute(location)
     gone = [one for one in before if one.location == wanted or one.namespace == location]
     if not gone:
-        near = nearest(wanted, [one.location for one in before], 1)
+        spaces = nearest(location, [one.namespace for one in before if one.namespace], 1)
+        near = spaces or nearest(wanted, [one.location for one in before], 1)
         raise UsageError(
             "No such registry was added.",
             received=location,

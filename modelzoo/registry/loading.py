@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from modelzoo.errors import (
     RegistryError,
@@ -35,6 +35,8 @@ SCHEMA_VERSION = 1
 
 ENVIRONMENT_VARIABLE = "MODELZOO_REGISTRY"
 
+_NO_COPY = b'{"schema_version": 1, "models": {}}'
+
 _URL = re.compile(r"https?://(?:\[[^\]]*\]|[^/,:\[\]]*)(?::\d+)?(?:/[^,:]*)?", re.IGNORECASE)
 
 
@@ -46,13 +48,18 @@ class Registry:
         kind: "builtin", "file" or "url".
         data: its bytes.
         namespace: what stands before its names and aliases, with a `/`; names that have a namespace keep theirs.
+        expired: the date up to which it was signed, ISO 8601 in UTC, where that has passed: its cards may be shown,
+            not used. None for all others.
     """
 
-    def __init__(self, location: str, kind: str, data: bytes, namespace: str | None = None) -> None:
+    def __init__(
+        self, location: str, kind: str, data: bytes, namespace: str | None = None, expired: str | None = None
+    ) -> None:
         self.location = location
         self.kind = kind
         self.data = data
         self.namespace = namespace
+        self.expired = expired
         self._digest: str | None = None
         self._models: dict[str, Any] | None = None
         self._summaries: dict[str, Summary] | None = None
@@ -234,6 +241,7 @@ def load_registries(
     offline: bool | None = None,
     environment: bool = True,
     builtin: bool = True,
+    use: Collection[str] | None = None,
 ) -> Registries:
     """Find all registries, in order of precedence.
 
@@ -244,43 +252,78 @@ def load_registries(
         offline: never contact a server; None: as `MODELZOO_OFFLINE` says.
         environment: put those that `MODELZOO_REGISTRY` names, and those that were added, behind the ones given.
         builtin: put the registry that ships with modelzoo at the end.
+        use: the cards that will be used. A signed registry past its date that has one of them is renewed from its
+            server or refused; any other stays as it was, with a warning, and its server is left alone. None: each is
+            renewed or refused.
 
     Raises:
         RegistryError: a file or folder cannot be read.
         RegistryFormatError, RegistryVersionError: see `Registry.models`.
         OfflineError, NetworkError: a URL registry is not in the cache and cannot be had.
+        ExpiredError: a signed registry is past its date and cannot be renewed.
     """
+    expired = use is not None and not refresh
     wanted = [os.fspath(location) for location in registries]
     if environment:
         wanted += split_locations(os.environ.get(ENVIRONMENT_VARIABLE, ""))
     found: list[Registry] = []
     for location in dict.fromkeys(wanted):
-        found.extend(_open(location, refresh=refresh, offline=offline))
+        found.extend(_open(location, refresh=refresh, offline=offline, expired=expired))
     if environment:
-        found.extend(_added(set(wanted), refresh=refresh, offline=offline))
+        found.extend(_added(set(wanted), refresh=refresh, offline=offline, expired=expired))
     if builtin:
         found.append(builtin_registry())
+    if any(one.expired for one in found):
+        found = _renewed(found, use or (), offline=offline)
     loaded = Registries(found)
-    if loaded.hidden:
+    for text in (*(_out_of_date(one) for one in found if one.expired), *map(str, loaded.hidden)):
         import logging
 
-        for hidden in loaded.hidden:
-            logging.getLogger("modelzoo").warning("%s", hidden)
+        logging.getLogger("modelzoo").warning("%s", text)
     return loaded
 
 
-def _added(seen: set[str], *, refresh: bool, offline: bool | None) -> Iterator[Registry]:
+def _renewed(found: Sequence[Registry], use: Collection[str], *, offline: bool | None) -> list[Registry]:
+    """`found`, where those past their date are renewed that a name in `use` means, or may mean: nobody knows what is
+    in one whose copy is gone."""
+    after = list(found)
+    for name in use:
+        for position, one in enumerate(after):
+            if one.expired and (one.data is _NO_COPY or one.find(name) is not None):
+                (new,) = _open(one.location, refresh=False, offline=offline)
+                new.namespace = one.namespace
+                after[position] = one = new
+            if one.find(name) is not None:
+                break
+    return after
+
+
+def _out_of_date(registry: Registry) -> str:
+    from modelzoo.registry.remote import shown
+
+    what = "it has no copy here" if registry.data is _NO_COPY else "its models are shown, and not fetched"
+    return (
+        f"the signed registry {shown(registry.location)} expired at {registry.expired}: {what} "
+        "until `modelzoo list --refresh` renews it"
+    )
+
+
+def _added(seen: set[str], *, refresh: bool, offline: bool | None, expired: bool) -> Iterator[Registry]:
     from modelzoo.registry.configured import configured
 
     for one in configured():
         if one.location in seen:
             continue
         try:
-            opened = _open(one.location, refresh=refresh, offline=offline)
+            opened = _open(one.location, refresh=refresh, offline=offline, expired=expired)
         except SignatureError:
             raise  # it says itself what to do, and that is not to do without signatures at once
         except RegistryError as error:
-            error.hint = f"`modelzoo registry remove {one.location}` takes it off the list of added registries."
+            import shlex
+
+            error.hint = (
+                f"`modelzoo registry remove {shlex.quote(one.location)}` takes it off the list of added registries."
+            )
             raise
         for registry in opened:
             registry.namespace = one.namespace
@@ -339,10 +382,16 @@ def is_url(location: str) -> bool:
     return location.lower().startswith(("http://", "https://"))
 
 
-def _open(location: str, *, refresh: bool, offline: bool | None) -> list[Registry]:
+def _open(location: str, *, refresh: bool, offline: bool | None, expired: bool = False) -> list[Registry]:
+    """The registries at a location; `expired`: a signed one past its date as it was."""
     if is_url(location):
+        from modelzoo.registry import trusted
         from modelzoo.registry.remote import fetch_registry
 
+        known = trusted.read(location) if expired and trusted.is_signed(location) else None
+        if known is not None and trusted.is_expired(known):
+            copy = trusted.copy(known)
+            return [Registry(location, "url", _NO_COPY if copy is None else copy, expired=known.expires)]
         return [Registry(location, "url", fetch_registry(location, refresh=refresh, offline=offline))]
     path = os.path.expanduser(location)  # noqa: PTH111
     if os.path.isdir(path):  # noqa: PTH112

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from modelzoo.errors import UsageError
@@ -20,7 +21,7 @@ def list_models(
     framework: str | None = None,
     licence: str | None = None,
     cached: bool | None = None,
-    registries: Sequence[str] | Registries = (),
+    registries: Sequence[str] | os.PathLike[str] | Registries = (),
     refresh: bool = False,
 ) -> list[str]:
     """Names of the cards that match everything given, sorted.
@@ -31,7 +32,8 @@ def list_models(
         task, framework, licence: the card's field, or a glob for it ("classification", "tf*", "apache*").
         cached: True: only what is complete in the cache; False: only what is not.
         registries: files, folders or URLs that go before the built-in registry, or what `load_registries` gave.
-        refresh: ask the servers of URL registries for something newer.
+        refresh: ask the servers of URL registries for something newer. Without it no server of a registry that is in
+            the cache is asked, also where a signed one is past its date: that is a warning.
     """
     found = summaries(
         pattern,
@@ -52,10 +54,13 @@ def summaries(
     framework: str | None = None,
     licence: str | None = None,
     cached: bool | None = None,
-    registries: Sequence[str] | Registries = (),
+    registries: Sequence[str] | os.PathLike[str] | Registries = (),
     refresh: bool = False,
 ) -> dict[str, Summary]:
     """{name: Summary} for `list_models`' names, sorted by name; same arguments."""
+    for name, value in {"pattern": pattern, "task": task, "framework": framework, "licence": licence}.items():
+        if value is not None and not isinstance(value, str):
+            raise UsageError(f"{name} is a string.", received=repr(value))
     loaded = _loaded(registries, refresh)
     found = {}
     for name, summary, _ in loaded:
@@ -72,24 +77,39 @@ def summaries(
     return dict(sorted(found.items()))
 
 
-def info(name: str, *, registries: Sequence[str] | Registries = (), refresh: bool = False) -> Card:
-    """The card of a model, by its name or an alias.
+def info(name: str, *, registries: Sequence[str] | os.PathLike[str] | Registries = (), refresh: bool = False) -> Card:
+    """The card of a model, by its name or an alias. Servers are asked as by `list_models`.
 
     Raises:
         UnknownModelError: no registry has it; carries the nearest names ("did you mean").
         RegistryFormatError, RegistryVersionError: a registry is not valid.
     """
-    if not isinstance(name, str) or not name:
-        raise UsageError("A model is named by a string.", received=repr(name))
+    _check(name)
     return _loaded(registries, refresh).card(name)
 
 
-def _loaded(registries: Sequence[str] | Registries, refresh: bool) -> Registries:
+def card_to_use(name: str, *, registries: Sequence[str] = ()) -> Card:
+    """As `info`, for who goes on to fetch or build: a signed registry past its date that has the card is renewed first.
+
+    Raises:
+        ExpiredError: it cannot be renewed.
+        UnknownModelError, RegistryFormatError, RegistryVersionError: see `info`.
+    """
+    _check(name)
+    return load_registries(registries, use=(name,)).card(name)
+
+
+def _check(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        raise UsageError("A model is named by a string.", received=repr(name))
+
+
+def _loaded(registries: Sequence[str] | os.PathLike[str] | Registries, refresh: bool) -> Registries:
     if isinstance(registries, Registries):
         return registries
-    if isinstance(registries, str):
-        registries = (registries,)
-    return load_registries(registries, refresh=refresh)
+    if isinstance(registries, (str, os.PathLike)):
+        registries = (os.fspath(registries),)
+    return load_registries(registries, refresh=refresh, use=())
 
 
 def _matches(text: str, pattern: str, part: bool = False) -> bool:

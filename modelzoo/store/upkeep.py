@@ -299,4 +299,6 @@ def _manifests(layout: Layout) -> list[Manifest]:
 
 
 def _unknown(key: str, known: Sequence[str]) -> UnknownModelError:
-    return UnknownModelError(key, known, what=f"The model {key!r} is not in the cache.")
+    error = UnknownModelError(key, known, what=f"The model {key!r} is not in the cache.")
+    error.hint = error.hint or "`modelzoo cache list` shows what is"
+    return error

@@ -47,6 +47,44 @@ def test_to_savedmodel_and_to_onnx(source, tmp_path):
     assert (tmp_path / "again.onnx").is_file()
 
 
+@pytest.mark.parametrize(("to", "name"), [("savedmodel", "saved"), ("onnx", "again.onnx"), ("python", "net.py")])
+def test_what_is_verified_is_said_whatever_is_made(source, tmp_path, capsys, to, name):
+    words = ("convert", source, "--to", to, "-o", tmp_path / name, "--verify", "--json")
+    assert modelzoo(*words, "--report", tmp_path / "parity.json") == 0
+    parity = json.loads(capsys.readouterr().out)["parity"]
+    assert parity["passed"] and [row["name"] for row in parity["rows"] if row["kind"] == "output"] == ["y"]
+    assert json.loads((tmp_path / "parity.json").read_text()) == parity
+
+
+@pytest.mark.parametrize("model", [None, 5, b"net.onnx"])
+def test_what_is_no_path_is_refused(model):
+    import modelzoo as mz
+
+    with pytest.raises(mz.errors.UsageError):
+        mz.convert(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("model.ckpt-10", "numbers only"),
+        ("model.index", "numbers only"),
+        ("cat.jpg", "what can be converted"),
+        ("folder", "what can be converted"),
+        ("net.onnx", "fetch it again"),
+        ("gone.onnx", "check the path"),
+        ("gone.prototxt", "check the path"),
+    ],
+)
+def test_what_cannot_be_converted_says_what_can(tmp_path, capsys, name, hint):
+    if name == "folder":
+        (tmp_path / name).mkdir()
+    elif not name.startswith("gone"):
+        (tmp_path / name).write_bytes(bytes(range(256)))
+    assert modelzoo("convert", tmp_path / name, "-o", tmp_path / "net.keras") in (13, 17)
+    assert hint in capsys.readouterr().err
+
+
 CAFFE = """
 input: "data" input_shape { dim: 1 dim: 3 dim: 16 dim: 16 }
 layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_param { num_output: 4 kernel_size: 3 } }
@@ -55,6 +93,15 @@ layer { name: "fc" type: "InnerProduct" bottom: "conv" top: "fc" inner_product_p
 layer { name: "drop" type: "Dropout" bottom: "fc" top: "fc" include { phase: TRAIN } }
 layer { name: "prob" type: "Softmax" bottom: "fc" top: "prob" include { stage: "deploy" } }
 """
+
+
+def test_a_caffe_network_without_weights_is_said_to_be_untrained(tmp_path, capsys):
+    (tmp_path / "net.prototxt").write_text(CAFFE)
+    words = ("convert", tmp_path / "net.prototxt", "--to", "onnx", "-o", tmp_path / "net.onnx")
+    assert modelzoo(*words) == 0
+    assert "untrained" in capsys.readouterr().err
+    assert modelzoo("convert", tmp_path / "net.caffemodel", tmp_path / "net.prototxt", "-o", "x.keras") == 2
+    assert f"convert {tmp_path / 'net.prototxt'} {tmp_path / 'net.caffemodel'} -o x.keras" in capsys.readouterr().err
 
 
 def test_a_caffe_network_to_every_format(tmp_path, capsys):
@@ -103,3 +150,13 @@ def test_files_that_are_no_model(tmp_path, capsys):
     assert modelzoo("convert", "deploy.prototxt", "x.caffemodel", "-o", tmp_path / "x.keras") == 17
     assert "Traceback" not in capsys.readouterr().err
     assert not list(tmp_path.glob("x.*"))
+
+
+@pytest.mark.parametrize(
+    ("text", "shape"),
+    [("a:0=1,3,?,None", ("a:0", (1, 3, None, None))), ("a=b=5", ("a=b", (5,))), ("min_size=", ("min_size", ()))],
+)
+def test_shapes_on_the_command_line(text, shape):
+    from modelzoo.cli.convert import _shape
+
+    assert _shape(text) == shape

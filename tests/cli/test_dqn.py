@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,7 @@ def test_train_eval_play_and_go_on(run, tmp_path):
     gif = tmp_path / "episode.gif"
     played = run("dqn", "play", out, "--gif", gif)
     assert played.code == 0, played.err
+    assert os.environ["SDL_VIDEODRIVER"]  # else SDL complains of a missing screen
     from PIL import Image
 
     with Image.open(gif) as image:

@@ -48,6 +48,15 @@ def test_json_lists_rows_and_skipped_pictures(run: Run, tiny: Tiny, photos: Path
     assert ran.json["resumed"] == 0
 
 
+def test_a_file_that_a_list_names_and_that_is_gone_is_skipped(run: Run, tiny: Tiny, photos: Path) -> None:
+    (photos / "list.txt").write_text("a.png\n\ngone.png\nc.png\n")
+    ran = run(*words(tiny, photos / "list.txt", "-o", "f.npz", "--json"))
+    assert ran.code == 15
+    assert [Path(path).name for path in ran.json["pictures"]] == ["a.png", "c.png"]
+    assert [Path(one["path"]).name for one in ran.json["skipped"]] == ["gone.png"]
+    assert ran.err == "warning: 1 picture could not be read and has no row.\n"
+
+
 def test_many_unreadable_pictures_do_not_fill_the_screen(run: Run, tiny: Tiny, photos: Path) -> None:
     for number in range(25):
         (photos / f"x{number:02}.png").write_bytes(b"not a picture")
@@ -98,7 +107,7 @@ def interrupted(run: Run, tiny: Tiny, photos: Path, monkeypatch: pytest.MonkeyPa
     with monkeypatch.context() as patch:
         patch.setattr(Journal, "append", append)
         ran = run(*words(tiny, photos, "-o", "f.npz", "--batch-size", "1"))
-    assert ran.code == 130
+    assert (ran.code, "goes on from there" in ran.err) == (130, True)
     assert [path.name for path in Path().iterdir()] == [".f.npz.journal"]
 
 

@@ -123,6 +123,7 @@ def test_what_is_not_in_the_cache(run: Run, fetched: Path, words: list[str]) -> 
     ran = run(*words, "tiny_v2")
     assert ran.code == 3
     assert "'tiny_v2' is not in the cache" in ran.err
+    assert "Hint" in run("cache", "rm", "zzzz").err
 
 
 @pytest.mark.parametrize("words", [["verify"], ["cache", "list"]])

@@ -17,24 +17,28 @@ def folder(tmp_path):
 
 
 def test_a_classifier_of_ones_own(run, folder, tmp_path):
-    out = tmp_path / "result"
+    out = tmp_path / "my result"
     first = run(
         "finetune", "inception_v1_scenes", folder, "-o", out, *WORDS, "--head", "mlp", "--hidden", "8", "--json"
     )
     assert first.code == 0, first.err
-    assert first.json["model"] == "me/result" and first.json["classes"] == ["class 0", "class 1", "class 2"]
+    assert first.json["model"] == "me/my_result" and first.json["classes"] == ["class 0", "class 1", "class 2"]
     assert len(first.json["history"]["val_loss"]) == 2
     names = sorted(path.name for path in out.iterdir())
     assert names == ["card.json", "model.safetensors", "report.html", "training"]
     assert "<svg" in (out / "report.html").read_text()
-    card = json.loads((out / "card.json").read_text())["models"]["me/result"]
+    card = json.loads((out / "card.json").read_text())["models"]["me/my_result"]
     assert card["build"]["args"]["head"] == {"kind": "mlp", "classes": 3, "args": {"norm": "batch", "hidden": [8]}}
     # The card is in the user's registry now; a finished run that is started again trains nothing.
-    assert run("info", "me/result", "--json").json["title"].endswith("fine-tuned on flowers")
+    assert run("info", "me/my_result", "--json").json["title"].endswith("fine-tuned on flowers")
     again = run(
         "finetune", "inception_v1_scenes", folder, "-o", out, *WORDS, "--head", "mlp", "--hidden", "8", "--json"
     )
     assert again.json["history"] == first.json["history"]
+    words = ("finetune", "inception_v1_scenes", folder, "-o", out, *WORDS, "--head", "mlp", "--hidden", "8")
+    said = run(*words, "--no-register")
+    assert f"--registry '{out / 'card.json'}'" in said.out
+    assert "Only 4 gradient steps were taken" in said.err
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,26 @@ def test_every_verb_has_help_and_takes_the_global_options(run: Run, path: tuple[
         assert option in ran.out
 
 
+@pytest.mark.parametrize("path", command_paths(), ids=" ".join)
+def test_help_says_everything_of_every_option(path: tuple[str, ...]) -> None:
+    command: click.Command = root
+    for name in path:
+        assert isinstance(command, click.Group)
+        found = command.get_command(click.Context(command), name)
+        assert found is not None
+        command = found
+    for option in (one for one in command.params if isinstance(one, click.Option)):
+        assert option.help, option.name
+        assert "RANGE" not in option.make_metavar(click.Context(command)), option.name
+        if "--out" in option.opts:
+            assert "-o" in option.opts
+
+
+def test_help_of_a_noun_is_not_cut_off(run: Run) -> None:
+    for name in ("cache", "registry", "dqn"):
+        assert "..." not in run(name, "--help").out.replace("[ARGS]...", "")
+
+
 def test_the_table_of_verbs_names_commands_that_exist_under_their_own_names() -> None:
     for name in ALL_VERBS:
         command = root.get_command(click.Context(root), name)

@@ -54,6 +54,12 @@ def test_a_pattern_without_a_match_names_similar_ones_and_is_no_failure(run: Run
     assert run("list", "incpetion_v1", "--json").json == []
 
 
+def test_a_facet_that_no_card_has_is_named_with_similar_ones(run: Run) -> None:
+    assert run("list", "--framework", "cafe").err == "No model matches. No framework is 'cafe'; similar: caffe.\n"
+    assert run("list", "zzzz", "--framework", "caffe").err == "No model matches.\n"
+    assert "No licence is 'WTFPL-9'" in run("list", "--licence", "WTFPL-9").err
+
+
 def test_info_is_the_card_as_a_person_reads_it(run: Run) -> None:
     ran = run("info", "inception_v1")
     assert (ran.code, ran.err) == (0, "")

@@ -116,10 +116,38 @@ def test_an_attack_is_named(run: Run, tmp_path: Path, monkeypatch) -> None:
             1,
         )
         assert "two" in run("list", "-q").out.split()
+
+
+def test_past_its_date_it_is_shown_without_asking_and_used_once_it_is_renewed(run: Run, tmp_path: Path, monkeypatch):
+    publisher = Publisher(tmp_path / "publisher")
+    with serving() as server:
+        server.show(publisher.sign("one"))
+        added = run("registry", "add", server.url, "--fingerprint", publisher.fingerprint, "--json").json
+        expires = added["signed"]["expires"]
         put_clock(monkeypatch, 40)
-        ran = run("--offline", "list")
-        assert (ran.code, ran.out) == (4, "")
-        assert "cannot be renewed" in ran.err
+        server.server.seen.clear()
+        for words in (("list",), ("list", "--json"), ("info", "one"), ("registry", "list"), ("--offline", "list")):
+            ran = run(*words)
+            assert ran.code == 0
+            (line,) = [line for line in ran.err.splitlines() if "expired" in line]
+            assert line.startswith(f"warning: the signed registry {server.url} expired at {expires}: ")
+            assert "`modelzoo list --refresh`" in line
+        assert re.search(r"^one .* expired$", run("list").out, re.MULTILINE)
+        assert "signed up to " + expires in run("info", "one").out
+        assert f"expired {expires[:10]}" in run("registry", "list").out
+        listed = {row["name"]: row["expired"] for row in run("list", "--json").json}
+        assert (listed["one"], listed["inception_v1"]) == (expires, None)
+        assert run("info", "one", "--json").json["expired"] == expires
+        assert [one["expired"] for one in run("registry", "list", "--json").json["registries"]] == [expires, None]
+        assert run("fetch", "inception_v1", "--dry-run").code == 0
+        assert run("registry", "add", invented.registry_file(tmp_path / "own.json", own=CARD)).code == 0
+        assert run("list", "--quiet").err == ""
+        assert server.asked() == []
+        ran = run("--offline", "fetch", "one", "--json")
+        assert (ran.code, ran.json["error"], server.asked()) == (4, "ExpiredError", [])
+        server.show(publisher.sign("one", days=90))
+        ran = run("fetch", "one", "--dry-run")
+        assert (ran.code, "names no files" in ran.err, "expired" in ran.err) == (2, True, False)
 
 
 @pytest.mark.parametrize("span", ["0s", "1s", "soon", "-3d", "99999w"])

@@ -74,6 +74,21 @@ def test_doctor_reports_everything_without_tensorflow_being_asked(run: Run, tiny
     assert document["problems"] == []
 
 
+def test_doctor_looks_at_what_was_added_too(run: Run, tiny: Tiny, tmp_path: Path) -> None:
+    own = invented.registry_file(tmp_path / "own.json")
+    for path in (tiny.registry, own):
+        run("registry", "add", path)
+    assert [one["location"] for one in run("doctor", "--json").json["registries"]] == [
+        str(own),
+        str(tiny.registry),
+        "built in",
+    ]
+    own.unlink()
+    ran = run("doctor")
+    assert (ran.code, str(own) in ran.err) == (1, True)
+    assert f"MODELZOO_CONFIG={tmp_path / 'config'}" in ran.out
+
+
 def test_doctor_for_a_person_shows_proxies_without_passwords(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "http://me:secret@proxy:3128")
     ran = run("doctor")
@@ -139,6 +154,11 @@ def test_a_shell_completes_what_is_cached(complete, run: Run, tiny: Tiny, monkey
     run("fetch", "tiny_v1", "--registry", tiny.registry)
     assert complete("modelzoo cache rm t") == ["tiny_v1"]
     assert complete("modelzoo verify i") == []
+
+
+def test_a_shell_gets_no_warning_of_cards_that_hide_others(complete, tmp_path: Path) -> None:
+    own = invented.registry_file(tmp_path / "own.json", inception_v1={"title": "x", "task": "t", "framework": "f"})
+    assert "inception_v1" in complete(f"modelzoo --registry {own} info inception_v")
 
 
 def test_a_shell_gets_no_message_from_a_broken_registry(complete) -> None:

@@ -80,6 +80,23 @@ def read(path: Path, tap: str) -> np.ndarray:
     return np.stack(pyarrow.parquet.read_table(path)[tap].to_numpy())
 
 
+def test_classify_skips_pictures_that_it_cannot_read(run: Run, tiny: Tiny, photos: Path) -> None:
+    whole = run("classify", "tiny_v1", photos, "--registry", tiny.registry, "--json").json["pictures"]
+    (photos / "b.png").write_bytes(b"not a picture")
+    ran = run("classify", "tiny_v1", photos, "--registry", tiny.registry, "--json")
+    assert (ran.code, len(whole)) == (15, 3)
+    assert [one["path"] for one in ran.json["pictures"]] == [str(photos / "a.png"), str(photos / "c.png")]
+    assert [one["classes"][0]["label"] for one in ran.json["pictures"]] == [
+        whole[row]["classes"][0]["label"] for row in (0, 2)
+    ]
+    assert ran.json["skipped"] == [
+        {"path": str(photos / "b.png"), "reason": f"{photos / 'b.png'} is not a picture of a known format."}
+    ]
+    assert "b.png is not a picture" in run("classify", "tiny_v1", photos, "--registry", tiny.registry).err
+    ran = run("classify", "tiny_v1", photos / "b.png", "--registry", tiny.registry, "--json")
+    assert (ran.code, ran.json["error"]) == (15, "ImageError")
+
+
 def test_features_tells_a_person_what_is_in_the_file(run: Run, tiny: Tiny, photos: Path) -> None:
     ran = run(
         *("features", "tiny_v1", photos, "-o", "f.npz", "--tap", "Mixed_3c", "--tap", "Mixed_4f"),

@@ -114,6 +114,8 @@ def test_removing_by_namespace_and_by_a_name_that_is_nearly_right(tmp_path):
     with pytest.raises(errors.UsageError) as caught:
         configured.remove(path.replace("own", "owm"))
     assert path in str(caught.value.hint)
+    with pytest.raises(errors.UsageError, match="did you mean 'me'"):
+        configured.remove("mee")
     configured.remove("me")
     with pytest.raises(errors.UsageError):
         configured.remove("me")
@@ -142,6 +144,15 @@ def test_a_list_that_cannot_be_written_is_a_disk_error(tmp_path):
     (tmp_path / "config").write_text("a file where the folder should be")
     with pytest.raises(errors.DiskError):
         configured.add("https://example.org/registry.json")
+
+
+def test_one_registry_may_be_a_path_and_a_pattern_is_a_string(tmp_path):
+    path = registry(tmp_path / "own.json", net=CARD)
+    assert info("net", registries=tmp_path / "own.json").title == "Mine"
+    assert "net" in list_models("net", registries=path)
+    for words in ({"pattern": 3}, {"task": b"x"}, {"licence": ["MIT"]}):
+        with pytest.raises(errors.UsageError):
+            list_models(**words)
 
 
 def test_one_card_is_read_without_the_others(tmp_path):

@@ -43,6 +43,8 @@ def test_the_attempts_are_listed(server, store):
     with pytest.raises(NetworkError) as caught:
         store.fetch("net", [pinned(DATA, url)])
     assert caught.value.attempts == (f"{url}: the server fails (HTTP 500)",) * QUICK.rounds
+    assert str(caught.value).count(url) == 2  # what was received, and one line for all that ended alike
+    assert f"({QUICK.rounds} times)" in str(caught.value)
     assert caught.value.received == url
 
 
