@@ -14,7 +14,7 @@ from typing import Any
 from converters.emit.publishing import publish
 from modelzoo.errors import UsageError
 
-__all__ = ["TARGETS", "convert"]
+__all__ = ["TARGETS", "convert", "convert_and_report"]
 
 TARGETS = ("keras", "function", "savedmodel", "onnx", "litert", "python")
 
@@ -58,9 +58,10 @@ def convert(
         phase: of a Caffe network: "test", or "train" for the layers of training, with its dropout and batch statistics.
         stages, level: of a Caffe network's state.
         data_format: "channels_last", or "source" to keep the source's layout at the borders (Keras, SavedModel).
-        verify: run source and result on random inputs; the object's `.report` is a `ParityReport`. The source is run
-            by onnxruntime, a Caffe network by OpenCV where it is installed and can run it, a TensorFlow graph by a
-            session of TensorFlow 1.
+        verify: run source and result on random inputs before anything is written; a model's or function's `.report` is
+            a `ParityReport`. For "savedmodel", "litert" and "python" the result is the Keras model that is written
+            down. The source is run by onnxruntime, a Caffe network by OpenCV where it is installed and can run it, a
+            TensorFlow graph by a session of TensorFlow 1.
         rtol: largest error of an output, relative to the reference's largest magnitude.
 
     Returns:
@@ -72,6 +73,40 @@ def convert(
         ParityError: with `verify`, an output differs by more than `rtol`; the report is attached.
         UsageError: arguments that make no sense together.
     """
+    return convert_and_report(
+        model,
+        weights,
+        to=to,
+        out=out,
+        inputs=inputs,
+        outputs=outputs,
+        phase=phase,
+        stages=stages,
+        level=level,
+        data_format=data_format,
+        verify=verify,
+        rtol=rtol,
+    )[0]
+
+
+def convert_and_report(
+    model: Any,
+    weights: str | os.PathLike[str] | None,
+    *,
+    to: str,
+    out: str | os.PathLike[str] | None,
+    inputs: Mapping[str, Sequence[int | None]] | None,
+    outputs: Sequence[str] | None,
+    phase: str,
+    stages: Sequence[str],
+    level: int,
+    data_format: str,
+    verify: bool,
+    rtol: float,
+) -> tuple[Any, Any]:
+    """(what `convert` gives, the `ParityReport` of `verify` or None): a path cannot carry its report."""
+    if not isinstance(model, str | os.PathLike) and not hasattr(model, "graph"):
+        raise UsageError("A model to convert is a path, or a ModelProto of ONNX.", received=type(model).__name__)
     caffe = _is_caffe(model, weights)
     _check(model, to, out, caffe, phase)
     name = Path(model).name if isinstance(model, str | os.PathLike) else (model.graph.name or "model")
@@ -98,9 +133,9 @@ def convert(
     made: Any
     report = None
     if to == "onnx":
-        made = _to_onnx(source, out)
-        return made
-    if to == "function":
+        made = _to_onnx(source)
+        report = check.of_onnx(made) if check else None
+    elif to == "function":
         from converters.function import load
 
         made = load(source, outputs=outputs)
@@ -110,37 +145,43 @@ def convert(
 
         made = to_keras(source, inputs=shapes, outputs=outputs, data_format=data_format, name=Path(name).stem)
         report = check.of_keras(made) if check else None
-    object.__setattr__(made, "report", report)
     if report is not None:
         report.raise_if_failed()
+    if to == "onnx":
+        if out is not None:
+            publish(Path(out), lambda path: Path(path).write_bytes(made.SerializeToString()), folder=False)
+        return made, report
+    object.__setattr__(made, "report", report)
     if to == "savedmodel":
-        return publish(Path(out or ""), made.export, folder=True)
+        return publish(Path(out or ""), lambda path: made.export(path, verbose=False), folder=True), report
     if to in ("litert", "python"):
         from converters.emit import write_litert, write_python
 
-        return (write_litert if to == "litert" else write_python)(made, Path(out or ""))
+        return (write_litert if to == "litert" else write_python)(made, Path(out or "")), report
     if to == "keras" and out is not None:
         publish(Path(out), made.save, folder=False)
-    return made
+    return made, report
 
 
 def _convert_tensorflow(
     model: str | os.PathLike[str], to: str, out: Any, inputs: Any, outputs: Any, verify: bool, rtol: float
-) -> Any:
+) -> tuple[Any, Any]:
     """A TensorFlow graph does not go through the hub: its operators are what is wanted."""
     from converters.tensorflow import convert_graph, export_graph
 
     if to in ("litert", "onnx", "python"):
         raise UsageError(
-            f"A TensorFlow graph cannot become {to}.", received=str(model), hint="to='savedmodel' or to='function'"
+            f"A TensorFlow graph cannot become {to}.",
+            received=str(model),
+            hint="to='keras', 'savedmodel' or, in Python, 'function'",
         )
     name = Path(model).resolve().stem
     made = convert_graph(model, to=to, inputs=inputs, outputs=outputs, name=name, verify=verify, rtol=rtol)
     if to == "savedmodel":
-        return publish(Path(out), lambda path: export_graph(made, path), folder=True)
+        return publish(Path(out), lambda path: export_graph(made, path), folder=True), getattr(made, "report", None)
     if to == "keras" and out is not None:
         publish(Path(out), made.save, folder=False)
-    return made
+    return made, getattr(made, "report", None)
 
 
 def _is_caffe(model: Any, weights: Any) -> bool:
@@ -179,15 +220,12 @@ def _whole(inputs: Mapping[str, Sequence[int | None]] | None) -> dict[str, tuple
     return whole
 
 
-def _to_onnx(model: Any, out: Any) -> Any:
+def _to_onnx(model: Any) -> Any:
     import onnx_ir as ir
 
     from converters.graph import load_graph
 
-    proto = ir.to_proto(load_graph(model))
-    if out is not None:
-        publish(Path(out), lambda path: Path(path).write_bytes(proto.SerializeToString()), folder=False)
-    return proto
+    return ir.to_proto(load_graph(model))
 
 
 class _Verification:
@@ -212,11 +250,27 @@ class _Verification:
 
     def of_function(self, function: Any) -> Any:
         from converters.function.values import as_numpy
+        from converters.graph.naming import SOURCE_NAME
+
+        own = {
+            prop.value: item.name
+            for item in self.proto.graph.output
+            for prop in item.metadata_props
+            if prop.key == SOURCE_NAME
+        }
 
         def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
-            return {key: as_numpy(value) for key, value in function(dict(inputs)).items()}
+            return {own.get(key, key): as_numpy(value) for key, value in function(dict(inputs)).items()}
 
-        return self._compare(run, list(function.output_names), [])
+        return self._compare(run, [own.get(key, key) for key in function.output_names], [])
+
+    def of_onnx(self, made: Any) -> Any:
+        from converters.parity import run_onnx
+
+        def run(inputs: Mapping[str, Any], names: list[str]) -> dict[str, Any]:
+            return run_onnx(made, names, inputs)
+
+        return self._compare(run, [item.name for item in made.graph.output], [])
 
     def of_keras(self, made: Any) -> Any:
         import keras

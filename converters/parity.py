@@ -21,7 +21,7 @@ from onnx import numpy_helper
 
 from modelzoo.errors import ConversionError, ParityError, UsageError
 
-__all__ = ["ParityReport", "TapError", "check_parity", "sample_inputs"]
+__all__ = ["ParityReport", "TapError", "check_parity", "run_onnx", "sample_inputs"]
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def check_parity(
         ConversionError: onnxruntime cannot run the source.
     """
     names = list(dict.fromkeys([*outputs, *taps]))
-    who, wanted_values = reference or ("onnxruntime", _reference(source, names, inputs, folder))
+    who, wanted_values = reference or ("onnxruntime", run_onnx(source, names, inputs, folder))
     result = run(inputs, [name for name in names if name in wanted_values])
     rows = []
     for depth, name in enumerate(names):
@@ -245,9 +245,10 @@ def tensor_errors(wanted: np.ndarray, got: np.ndarray) -> tuple[float, float]:
     return largest, largest / scale if scale else largest
 
 
-def _reference(
-    source: onnx.ModelProto, names: list[str], inputs: Mapping[str, Any], folder: str | os.PathLike[str] | None
+def run_onnx(
+    source: onnx.ModelProto, names: list[str], inputs: Mapping[str, Any], folder: str | os.PathLike[str] | None = None
 ) -> dict[str, np.ndarray]:
+    """What onnxruntime makes of a model, none of its operators fused: {name: array} of the tensors `names`."""
     import onnxruntime
 
     model = onnx.ModelProto()

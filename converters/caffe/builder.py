@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,15 @@ class Value:
         return known
 
 
+@dataclass(frozen=True, eq=False)
+class _Learned:
+    """The initialiser of a learned array: the array in the shape `form`, transposed after that if so."""
+
+    value: Value
+    form: tuple[int, ...]
+    transposed: bool
+
+
 class Builder:
     """Operators by name: `g.Conv(x, w, b, strides=[2, 2])` appends a node and returns its `Value`.
 
@@ -74,6 +84,7 @@ class Builder:
         self.batch_is_fixed = False
         """Whether some node holds the number of pictures as a constant."""
         self._count = 0
+        self._learned: dict[str, _Learned] = {}
 
     def __getattr__(self, op: str) -> Any:
         if not op[:1].isupper():
@@ -113,11 +124,34 @@ class Builder:
         return Value(known, tuple(int(size) for size in array.shape), array.dtype)
 
     def blob(
-        self, layer: Any, index: int, shape: Sequence[int], filler: Any = None, *, view: Sequence[int] | None = None
+        self,
+        layer: Any,
+        index: int,
+        shape: Sequence[int],
+        filler: Any = None,
+        *,
+        view: Sequence[int] | None = None,
+        transposed: bool = False,
     ) -> Value:
-        """The layer's learned array `index` as an initialiser (see `Layer.blob`), in the shape `view` if given."""
+        """The layer's learned array `index` (see `Layer.blob`), in the shape `view` if given, or transposed.
+
+        It is one initialiser in the form that was asked for first; another layer that shares it in another form gets
+        it reshaped or transposed by a node, so that training keeps one array.
+        """
         name, array = layer.blob(index, shape, filler)
-        return self.weight(name, array if view is None else array.reshape(tuple(view)))
+        form = tuple(array.shape if view is None else view)
+        known = self._learned.get(name)
+        if known is None or math.prod(known.form) != array.size:
+            own = np.ascontiguousarray(array.T) if transposed else array.reshape(form)
+            value = self.weight(f"{name}.T" if transposed else name, own)
+            self._learned.setdefault(name, _Learned(value, form, transposed))
+            return value
+        if (known.form, known.transposed) == (form, transposed):
+            return known.value
+        value = self.not_batch(self.Transpose(known.value)) if known.transposed else known.value
+        if value.shape != form:
+            value = self.not_batch(self.Reshape(value, self.constant(form, np.int64)))
+        return self.not_batch(self.Transpose(value)) if transposed else value
 
     def op(self, op: str, *operands: Any, outputs: int = 1, domain: str = "", **attributes: Any) -> Any:
         """Append a node.
@@ -181,7 +215,8 @@ class Builder:
         from their number.
         """
         dims: list[Any] = list(value.node.shape.dims)
-        dims[axis] = None
+        if dims:
+            dims[axis] = None
         value.node.shape = ir.Shape(dims)
         return value
 

@@ -96,7 +96,7 @@ def _add(found: Inputs, layer: Any, blob: str, shape: Shape | None, guess: Shape
             f"The shape of the input {blob!r} is not known: "
             + (
                 f"layer {layer.name!r} ({layer.type}) takes it from its data."
-                if blob in layer.top
+                if blob in layer.top and layer.type != "Input"
                 else "none is written."
             ),
             received=blob,

@@ -30,6 +30,7 @@ class Layer:
         blobs: looks up one learned array.
         unknown: fields that our description of the format does not have, as text format wrote them: name -> value,
             a dict for a message, a list where it was repeated. Translators of a user's own layers read them.
+        place: where it stands, for messages: "deploy.prototxt, line 12"; empty where that is not known.
         phase: "train" or "test", or "fit": a layer of phase train for a framework whose own layers behave one way in
             training and another afterwards, so that it says dropout and normalisation as in phase test.
     """
@@ -43,6 +44,7 @@ class Layer:
     blobs: Blobs | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
     phase: str = "test"
+    place: str = ""
 
     def blob(self, index: int, shape: Sequence[int], filler: Any = None) -> tuple[str, np.ndarray]:
         """The learned array `index`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -95,10 +96,12 @@ def read_network(
     state.phase = _PHASES[phase]
     state.level = level or state.level
     state.stage.extend(stages)
-    kept = [message for message in net.layer if _is_in(message, state)]
+    written = list(net.layer)
+    places = _places(written, definition, Path(prototxt).name)
+    kept = [message for message in written if _is_in(message, state, places.get(id(message), ""))]
     found = find_inputs(kept, definition.net.input, inputs or {})
     lookup = Weights(open_weights(weights))
-    layers = [_layer(message, definition, lookup, phase) for message in found.layers]
+    layers = [_layer(message, definition, lookup, phase, places.get(id(message), "")) for message in found.layers]
     lookup.take(layers)
     for layer in layers:
         object.__setattr__(layer, "stored", lookup.count(layer))
@@ -112,7 +115,9 @@ def _read(path: Path) -> Definition | None:
             start = file.read(1 << 16)
             size = os.fstat(file.fileno()).st_size
     except OSError as error:
-        raise ConversionError(f"{path.name} cannot be read: {error.strerror}.", received=str(path)) from error
+        raise ConversionError(
+            f"{path.name} cannot be read: {error.strerror}.", received=str(path), hint="check the path"
+        ) from error
     from modelzoo.checkpoints.caffemodel import looks_like_caffemodel
 
     if looks_like_caffemodel(start, size):
@@ -172,13 +177,13 @@ def _repair_texts(message: Any) -> None:
                 value[:] = [item.decode("latin-1") if isinstance(item, bytes) else item for item in value]
 
 
-def _is_in(layer: Any, state: Any) -> bool:
+def _is_in(layer: Any, state: Any, place: str) -> bool:
     """Whether a layer belongs to the network in this state."""
     if layer.include and layer.exclude:
         raise InvalidGraphError(
-            f"Layer {layer.name!r} has both include and exclude rules.",
+            (f"{place}: " if place else "") + f"Layer {layer.name!r} has both include and exclude rules.",
             received=f"{len(layer.include)} and {len(layer.exclude)}",
-            hint="Caffe takes either, not both",
+            hint="Caffe takes either, not both: leave one kind out",
         )
     if layer.include:
         return any(_meets(rule, state) for rule in layer.include)
@@ -195,7 +200,19 @@ def _meets(rule: Any, state: Any) -> bool:
     )
 
 
-def _layer(message: Any, definition: Definition, weights: Weights, phase: str) -> Layer:
+def _places(messages: Sequence[Any], definition: Definition, file: str) -> dict[int, str]:
+    """Id of each layer's message -> where it is written; layers of one name keep their order in the upgrade."""
+    seen: Counter[str] = Counter()
+    places = {}
+    for message in messages:
+        lines, number = definition.lines.get(message.name, ()), seen[message.name]
+        seen[message.name] += 1
+        if number < len(lines):
+            places[id(message)] = f"{file}, line {lines[number]}"
+    return places
+
+
+def _layer(message: Any, definition: Definition, weights: Weights, phase: str, place: str) -> Layer:
     return Layer(
         name=message.name,
         type=message.type,
@@ -205,4 +222,5 @@ def _layer(message: Any, definition: Definition, weights: Weights, phase: str) -
         blobs=weights,
         unknown=definition.others_of(message),
         phase=phase,
+        place=place,
     )

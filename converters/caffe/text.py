@@ -10,7 +10,8 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, NoReturn
 
@@ -41,12 +42,14 @@ class Definition:
 
     Attributes:
         net: the `NetParameter`.
+        lines: name of a layer -> the lines on which the layers of that name begin, in order.
         others: fields that no message of ours has, one mapping a layer that has any: name -> value, a dict for a
             message, a list where it was repeated. The layer's own field `others` is its number here, from 1.
     """
 
     net: Any
     others: tuple[dict[str, Any], ...] = ()
+    lines: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def others_of(self, layer: Any) -> dict[str, Any]:
         """The fields of other names of a `LayerParameter` of this network."""
@@ -109,12 +112,14 @@ class _Parser(Scanner):
         self.depth = 0
         self.layer: Any = None  # the layer that is being read
         self.layers = 0
+        self.lines: dict[str, list[int]] = {}
+        self.counted = (0, 1)  # a place of the text, and its line
         super().__init__(data, file)
 
     def definition(self) -> Definition:
         net = new("NetParameter")
         self._fields(net, "", _NOWHERE)
-        return Definition(net, tuple(self.others))
+        return Definition(net, tuple(self.others), self.lines)
 
     def inside(self) -> str:
         if self.layer is None:
@@ -179,7 +184,7 @@ class _Parser(Scanner):
             child.SetInParent()
         end = self._enter()
         if name.text in ("layer", "layers") and parent.DESCRIPTOR.name == "NetParameter":
-            self._layer(child, end)
+            self._layer(child, end, name)
         elif place.is_layer and description.number >= _FIRST_OF_FORKS:
             assert place.others is not None
             inner: dict[str, Any] = {}
@@ -190,7 +195,8 @@ class _Parser(Scanner):
             self._fields(child, end, _NOWHERE)
         self._leave()
 
-    def _layer(self, layer: Any, end: str) -> None:
+    def _layer(self, layer: Any, end: str, start: Token) -> None:
+        line = self._line(start)
         self.layer, self.layers = layer, self.layers + 1
         others: dict[str, Any] = {}
         first = self.token
@@ -203,7 +209,15 @@ class _Parser(Scanner):
         if others:
             self.others.append(others)
             layer.others = len(self.others)
+        inner = layer.layer if layer.DESCRIPTOR.name == "V1LayerParameter" and layer.HasField("layer") else layer
+        self.lines.setdefault(inner.name, []).append(line)
         self.layer = None
+
+    def _line(self, token: Token) -> int:
+        """The line of a token, which lies behind the one that was asked for before."""
+        place, line = self.counted
+        self.counted = (token.at, line + self.text.count("\n", place, token.at))
+        return self.counted[1]
 
     # ---- fields that no message of ours has ----
 

@@ -156,7 +156,7 @@ class Weights:
                 received=f"{list(array.shape)} and {list(shape)}",
                 hint="share_mode: PERMISSIVE lets arrays of one size share" if array.size == math.prod(shape) else None,
             )
-        return f"{self._alias.get(id(layer), layer.name)}/{index}", array.reshape(shape)
+        return name, array.reshape(shape)
 
     def _from_file(self, layer: Layer, index: int, shape: tuple[int, ...], shared: str) -> np.ndarray | None:
         """The file's array, None where the file has no such layer."""

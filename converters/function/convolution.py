@@ -91,7 +91,9 @@ def _convolve(x: tf.Tensor, w: tf.Tensor, seen: Window, group: int) -> tf.Tensor
     direct = _ONEDNN and x.dtype == tf.float32
     kernel = tf.transpose(w, (*range(2, w.shape.rank), 1, 0))
     dilations = seen.dilations
-    if not plain and not direct:
+    # TensorFlow's shape inference takes the dilations of the last two of three axes for each other.
+    confused = seen.rank == 3 and dilations[1] != dilations[2]
+    if not plain and (confused or not direct):
         kernel, dilations = _spread(kernel, dilations), (1,) * seen.rank
     if group == 1 or (direct and seen.rank == 2):
         return _kernel(x, kernel, seen, padding, dilations)

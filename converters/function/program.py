@@ -18,7 +18,7 @@ from converters.function.plan import Plan, Scope
 from converters.function.table import find
 from converters.function.values import NARROW, Narrow, as_numpy, as_tensor, narrow, tf_dtype
 from converters.graph import load_graph, tensor_names
-from converters.graph.naming import CONSTANT
+from converters.graph.naming import CONSTANT, source_name
 from modelzoo.errors import ArrayError, UnknownTapError
 
 __all__ = ["GraphFunction", "load"]
@@ -60,11 +60,15 @@ class GraphFunction(tf.Module):
         weights: source name -> variable.
     """
 
+    _TF_MODULE_IGNORED_PROPERTIES = frozenset((*tf.Module._TF_MODULE_IGNORED_PROPERTIES, "_variables_of", "_plan"))
+    _variables_of: Mapping[ir.Value, tf.Variable]
+
     def __init__(self, model: ir.Model, *, outputs: Sequence[str] | None = None) -> None:
         super().__init__(name=None)
         graph = model.graph
         chosen = _chosen(graph, outputs)
-        self._variables_of = _make_variables(model)
+        # Its keys cannot be sorted, which tf.Module and tf.train.Checkpoint would do: they find all in `weights`.
+        object.__setattr__(self, "_variables_of", _make_variables(model))
         self.weights = _by_name(self._variables_of)
         self._plan = Plan(graph, model, model.opset_imports, weights=self._variables_of, outputs=list(chosen.values()))
         self._inputs = {value.name or "": value for value in graph.inputs}
@@ -115,7 +119,7 @@ class GraphFunction(tf.Module):
 
 def _chosen(graph: ir.Graph, outputs: Sequence[str] | None) -> dict[str, ir.Value]:
     if outputs is None:
-        return {value.name or "": value for value in graph.outputs}
+        return {source_name(value): value for value in graph.outputs}
     names = tensor_names(graph)
     for name in outputs:
         if name not in names:

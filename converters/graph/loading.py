@@ -80,21 +80,36 @@ def _read(path: Path) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
                     proto.ParseFromString(rest)
     except OSError as error:
         raise CheckpointFormatError(
-            f"The model {path.name!r} cannot be read ({error.strerror}).", received=str(path), hint="check the path"
+            f"The model {path.name!r} cannot be read ({error.strerror}).", received=str(path), hint=_instead(path)
         ) from error
     except DecodeError as error:
         raise CheckpointFormatError(
             f"The file {path.name!r} is truncated or no ONNX model.",
             received=f"{path} ({path.stat().st_size} bytes)",
-            hint="fetch it again",
+            hint="fetch it again" if path.suffix == ".onnx" else _instead(path),
         ) from error
     if not proto.HasField("graph"):
         raise CheckpointFormatError(
             f"The file {path.name!r} holds no graph: it is truncated or no ONNX model.",
             received=f"{path} ({path.stat().st_size} bytes)",
-            hint="fetch it again",
+            hint="fetch it again" if path.suffix == ".onnx" else _instead(path),
         )
     return proto, arrays
+
+
+def _instead(path: Path) -> str:
+    """What to give in the place of a path that is no ONNX file."""
+    if ".ckpt" in path.name or path.suffix == ".index" or path.with_name(f"{path.name}.index").is_file():
+        return (
+            "a checkpoint holds numbers only: convert its graph, the .meta beside it, or load the numbers into a "
+            "network that modelzoo has: load_pretrained(NAME, weights=PATH)"
+        )
+    if path.suffix == ".onnx" and not path.is_dir():
+        return "check the path"
+    return (
+        "what can be converted: an .onnx file, a .prototxt with its .caffemodel, a TensorFlow .pb, .pbtxt or .meta, "
+        "the folder of a SavedModel"
+    )
 
 
 def _deserialise(proto: onnx.ModelProto) -> ir.Model:

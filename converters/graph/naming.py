@@ -6,10 +6,18 @@ from collections import Counter
 
 import onnx_ir as ir
 
-__all__ = ["CONSTANT", "name_nodes", "tensor_names"]
+__all__ = ["CONSTANT", "SOURCE_NAME", "name_nodes", "source_name", "tensor_names"]
 
 CONSTANT = "modelzoo.constant"
 """Metadata of an initialiser that is part of the arithmetic: no weight, however many floats it has."""
+
+SOURCE_NAME = "modelzoo.source_name"
+"""Metadata of a value that the source calls as it calls an input, which a layer of Caffe works on in place."""
+
+
+def source_name(value: ir.Value) -> str:
+    """What the source calls a value."""
+    return value.metadata_props.get(SOURCE_NAME) or value.name or ""
 
 
 def name_nodes(model: ir.Model) -> None:
@@ -41,7 +49,7 @@ def tensor_names(graph: ir.Graph) -> dict[str, ir.Value]:
     for node in graph:
         for value in node.outputs:
             if value.name:
-                names[value.name] = value
+                names[value.name] = names[source_name(value)] = value
     counts = Counter(node.name for node in graph)
     for node in graph:
         outputs = [value for value in node.outputs if value.name]

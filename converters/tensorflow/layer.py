@@ -56,7 +56,8 @@ def to_keras(module: GraphModule, *, name: str | None = None, inputs: Mapping[st
             raise ConversionError(
                 f"The graph does not say how many axes its input {spec.name!r} has.",
                 received=spec.dtype.name,
-                hint=f"say it: inputs={{{spec.name!r}: (None, 224, 224, 3)}}",
+                hint=f"say its shape: inputs={{{spec.name!r}: (None, 224, 224, 3)}}, on the command line --inputs "
+                f"{spec.name}=?,224,224,3; a scalar's is () or nothing",
             )
     layer = TensorFlowGraph(**_config(program), name=_model_name(name or program.name))
     layer.take(program)

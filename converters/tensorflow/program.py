@@ -201,7 +201,7 @@ def make_program(
         graph = pruned(graph, wanted.values(), cut)
     flat = flatten(graph)
     find_control_flow(flat)
-    refs = _outputs(flat, wanted)
+    refs = _outputs(source, flat, wanted)
     places, tables = initial_values(source)
     weights = find_weights(flat, untrained_nodes(source, places))
     program = Program(source.name, graph, flat, {}, refs, weights, tables, {}, whole)
@@ -232,13 +232,19 @@ def tensor_ref(flat: FlatGraph, name: str) -> Ref | None:
     return Ref(node, int(number)) if int(number) < _count(flat, flat.nodes[node]) else None
 
 
-def _outputs(flat: FlatGraph, wanted: Mapping[str, str] | None) -> dict[str, Ref]:
+def _unknown(name: str, tensor: str, source: Source, flat: FlatGraph) -> UnknownTapError:
+    # What the file holds, too: a wrong name has cut off the part that has the right one.
+    known = dict.fromkeys([*(node.name for node in source.graph.node), *flat.nodes])
+    return UnknownTapError(name, known, what=f"The graph has no tensor {tensor!r}.")
+
+
+def _outputs(source: Source, flat: FlatGraph, wanted: Mapping[str, str] | None) -> dict[str, Ref]:
     if wanted is not None:
         found = {}
         for name, tensor in wanted.items():
             ref = tensor_ref(flat, tensor)
             if ref is None:
-                raise UnknownTapError(name, flat.nodes, what=f"The graph has no tensor {tensor!r}.")
+                raise _unknown(name, tensor, source, flat)
             found[name] = ref
         return found
     read = {ref.node for node in flat.nodes.values() for ref in node.inputs}
@@ -272,7 +278,7 @@ def _inputs(
         if ref is None:
             if inputs is None:  # an input of the signature that no output needs
                 continue
-            raise UnknownTapError(name, flat.nodes, what=f"The graph has no tensor {tensor!r}.")
+            raise _unknown(name, tensor, source, flat)
         dtype, shape = _declared(program, ref)
         if shapes.get(name) is not None:
             shape = _as_shape(name, shapes[name])

@@ -169,7 +169,9 @@ def _meta_graph(
         raise UsageError(
             f"{place.name} has no signature {name!r}." if name else f"Which outputs of {place.name} are meant?",
             received=name,
-            hint=f"its signatures: {', '.join(sorted(usable))}" if usable else "say it: outputs=[tensor names]",
+            hint=f"its signatures: {', '.join(sorted(usable))}"
+            if usable
+            else "say it: outputs=[tensor names], on the command line --outputs NAME",
         )
     chosen = meta.signature_def[name]
     source.inputs = {key: _tensor_name(key, info) for key, info in sorted(chosen.inputs.items())}

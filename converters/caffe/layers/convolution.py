@@ -31,7 +31,12 @@ class _Window:
             _by_axis(layer, "dilation", None, rank, 1),
         )
         if min((*made.kernel, *made.stride, *made.dilation), default=1) < 1:
-            raise refusal(layer, "has a kernel, stride or dilation of 0.", received=str(made))
+            raise refusal(
+                layer,
+                "has a kernel, stride or dilation of 0.",
+                received=f"kernel {made.kernel}, stride {made.stride}, dilation {made.dilation}",
+                hint="write both of kernel_h and kernel_w, of stride_h and stride_w, or one number for both",
+            )
         return made
 
     @property
@@ -102,7 +107,9 @@ def _counts(layer: Layer, channels: int) -> tuple[int, int]:
     """Number of output channels and of groups."""
     param = layer.message.convolution_param
     count, group = int(param.num_output), int(param.group)
-    if count < 1 or group < 1 or channels % group or count % group:
+    if count < 1:
+        raise refusal(layer, "has no output.", received=f"num_output: {count}", hint="write num_output")
+    if group < 1 or channels % group or count % group:
         raise refusal(
             layer,
             f"cannot cut its channels into {group} groups.",
@@ -110,6 +117,16 @@ def _counts(layer: Layer, channels: int) -> tuple[int, int]:
             hint="check num_output and group, and the input's shape: inputs={NAME: SHAPE}",
         )
     return count, group
+
+
+def _one_top_each(layer: Layer) -> None:
+    if len(layer.bottoms) != len(layer.tops):
+        raise refusal(
+            layer,
+            f"has {len(layer.bottoms)} bottoms and {len(layer.tops)} tops.",
+            received=f"{', '.join(layer.bottoms) or 'none'}; {', '.join(layer.tops) or 'none'}",
+            hint="write one top for each bottom",
+        )
 
 
 def _fits(layer: Layer, images: _Images, result: Sequence[int]) -> None:
@@ -132,6 +149,7 @@ def _slid(images: _Images, window: _Window) -> list[int]:
 def convolution(g: Builder, layer: Layer, *bottoms: Value) -> tuple[Value, ...]:
     """Cross-correlation over the axes behind the channels; all bottoms share the weights."""
     param = layer.message.convolution_param
+    _one_top_each(layer)
     tops = []
     for x in bottoms:
         images = _Images.of(g, layer, x)
@@ -150,6 +168,7 @@ def convolution(g: Builder, layer: Layer, *bottoms: Value) -> tuple[Value, ...]:
 def deconvolution(g: Builder, layer: Layer, *bottoms: Value) -> tuple[Value, ...]:
     """The transpose of a convolution: `pad` cells are cut from each side, gaps between windows hold the bias."""
     param = layer.message.convolution_param
+    _one_top_each(layer)
     tops = []
     for x in bottoms:
         images = _Images.of(g, layer, x)
@@ -168,6 +187,7 @@ def deconvolution(g: Builder, layer: Layer, *bottoms: Value) -> tuple[Value, ...
 @layer_type("Im2col")
 def im2col(g: Builder, layer: Layer, *bottoms: Value) -> tuple[Value, ...]:
     """The patches under each place of the window, as channels (channel, tap): a convolution with unit kernels."""
+    _one_top_each(layer)
     tops = []
     for x in bottoms:
         images = _Images.of(g, layer, x)

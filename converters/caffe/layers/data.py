@@ -44,6 +44,8 @@ def dummy_data(g: Builder, layer: Layer) -> tuple[Value, ...]:
             f"has {count} tops, {len(shapes)} shapes and {len(fillers)} fillers.",
             hint="write one shape and one filler, or one for each top",
         )
+    if any(shape and shape[0] > 1 for shape in shapes):
+        g.batch_is_fixed = True
     return tuple(
         g.constant(np.full(shapes[i % len(shapes)], fillers[i % len(fillers)][1], np.float32)) for i in range(count)
     )

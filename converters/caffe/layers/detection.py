@@ -211,7 +211,7 @@ def _regions(g: Builder, layer: Layer, regions: Value) -> Value:
             received=list(regions.shape),
             hint="swap the bottoms",
         )
-    return g.reshape(regions, (regions.shape[0], 5))
+    return g.not_batch(g.reshape(g.not_batch(regions), (regions.shape[0], 5)))
 
 
 def _rounded(g: Builder, x: Value) -> Value:

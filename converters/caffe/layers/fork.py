@@ -87,23 +87,18 @@ def bn(g: Builder, layer: Layer, x: Value) -> Value:
     shape = (1, channels, 1, 1)
     scales = param.scale_filler if param.HasField("scale_filler") else param.slope_filler
     shifts = param.shift_filler if param.HasField("shift_filler") else param.bias_filler
-    names = [layer.blob(0, shape, scales), layer.blob(1, shape, shifts)]
-    flat = [g.weight(name, array.reshape(channels)) for name, array in names]
     if layer.stored == 2 or param.HasField("bn_mode"):
+        along = (channels, *[1] * (x.rank - 2))
+        scale, shift = g.blob(layer, 0, shape, scales, view=along), g.blob(layer, 1, shape, shifts, view=along)
         if choice(param, "bn_mode") == "INFERENCE":
-            along = (channels, *[1] * (x.rank - 2))
-            scale, shift = (g.weight(name, array.reshape(along)) for name, array in names)
             return g.Add(g.Mul(x, scale), shift)
         axes = [0, *range(2, x.rank)]
         centred = g.Sub(x, g.ReduceMean(x, axes, keepdims=1))
         variance = g.ReduceMean(g.Mul(centred, centred), axes, keepdims=1)
         norm = g.Div(centred, g.Sqrt(g.Add(variance, 1e-9)))
-        along = (channels, *[1] * (x.rank - 2))
-        return g.Add(g.Mul(norm, g.reshape(flat[0], along)), g.reshape(flat[1], along))
-    for index in (2, 3):
-        name, array = layer.blob(index, shape)
-        flat.append(g.weight(name, array.reshape(channels)))
-    return g.BatchNormalization(x, *flat, epsilon=float(param.eps))
+        return g.Add(g.Mul(norm, scale), shift)
+    arrays = [g.blob(layer, i, shape, fill, view=(channels,)) for i, fill in enumerate((scales, shifts, None, None))]
+    return g.BatchNormalization(x, *arrays, epsilon=float(param.eps))
 
 
 @layer_type("BatchNorm")

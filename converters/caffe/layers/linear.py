@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from converters.caffe.builder import Builder, Value
 from converters.caffe.layer import Layer, layer_type
 from converters.caffe.layers.parameters import axis_of, refusal
@@ -19,18 +17,17 @@ def inner_product(g: Builder, layer: Layer, x: Value) -> Value:
     before, width, count = x.shape[:axis], math.prod(x.sizes_from(axis)), int(param.num_output)
     if count < 1:
         raise refusal(layer, "has no output.", received=f"num_output: {count}", hint="write num_output")
-    name, weights = layer.blob(0, (width, count) if param.transpose else (count, width), param.weight_filler)
+    many = axis > 1  # a product of more than two axes has no transposing form
+    shape = (width, count) if param.transpose else (count, width)
+    kernel = g.blob(layer, 0, shape, param.weight_filler, transposed=many and not param.transpose)
     bias = g.blob(layer, 1, (count,), param.bias_filler) if param.bias_term else None
-    if axis < 2:
+    if not many:
         if axis == 0:
             g.batch_is_fixed = True
         flat = g.reshape(x, (1, width)) if axis == 0 else g.Flatten(x, axis=1) if x.rank > 2 else x
-        made = g.Gemm(flat, g.weight(name, weights), bias, transB=int(not param.transpose))
+        made = g.Gemm(flat, kernel, bias, transB=int(not param.transpose))
         return made if axis else g.reshape(made, (count,))
-    rows = g.reshape(x, (*before, width))
-    # A product of more than two axes has no transposing form.
-    kernel = g.weight(name, weights) if param.transpose else g.weight(f"{name}.T", np.ascontiguousarray(weights.T))
-    made = g.MatMul(rows, kernel)
+    made = g.MatMul(g.reshape(x, (*before, width)), kernel)
     return made if bias is None else g.Add(made, bias)
 
 

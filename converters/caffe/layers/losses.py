@@ -44,6 +44,7 @@ def infogain_loss(
         )
     if math.prod(matrix.sizes) != classes**2:
         raise refusal(layer, "has a matrix of a wrong size.", received=matrix.shape, hint=f"{classes} x {classes}")
+    g.not_batch(matrix)
     labels = _Labels(g, layer, scores, target, axis, layer.message.loss_param)
     prob = g.Softmax(scores, axis=axis)
     rows = g.Gather(g.Reshape(matrix, [classes, classes]), g.Squeeze(labels.index, [axis]), axis=0)

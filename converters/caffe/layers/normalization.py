@@ -71,14 +71,15 @@ def batch_norm(g: Builder, layer: Layer, x: Value) -> Value:
         made = _standardised(g, image, [0, *range(2, image.rank)], float(param.eps), 0.0)
         return g.reshape(made, x.shape)
     (channels,) = image.sizes_from(1, 2)
-    mean, variance, weight = (layer.blob(index, (channels,) if index < 2 else (1,))[1] for index in range(3))
+    (first, mean), (_, variance), (_, weight) = (layer.blob(i, (channels,) if i < 2 else (1,)) for i in range(3))
+    stem = first.rpartition("/")[0]  # of the layer that has them, where they are shared
     factor = np.float32(0 if weight[0] == 0 else 1 / weight[0])
     made = g.BatchNormalization(
         image,
-        g.weight(f"{layer.name}/scale", np.ones(channels, np.float32)),
-        g.weight(f"{layer.name}/shift", np.zeros(channels, np.float32)),
-        g.weight(f"{layer.name}/mean", mean * factor),
-        g.weight(f"{layer.name}/variance", variance * factor),
+        g.weight(f"{stem}/scale", np.ones(channels, np.float32)),
+        g.weight(f"{stem}/shift", np.zeros(channels, np.float32)),
+        g.weight(f"{stem}/mean", mean * factor),
+        g.weight(f"{stem}/variance", variance * factor),
         epsilon=float(param.eps),
         momentum=float(param.moving_average_fraction),
     )

@@ -63,8 +63,7 @@ def pooling(g: Builder, layer: Layer, x: Value) -> Value | tuple[Value, ...]:
     kind = _kind(layer, choice(param, "pool"))
     given = param.HasField("kernel_size"), param.HasField("kernel_h") and param.HasField("kernel_w")
     kernel = (param.kernel_h, param.kernel_w) if given[1] else (param.kernel_size, param.kernel_size)
-    pad = (param.pad_h, param.pad_w) if param.HasField("pad_h") else (param.pad, param.pad)
-    stride = (param.stride_h, param.stride_w) if param.HasField("stride_h") else (param.stride, param.stride)
+    pad, stride = _pair(layer, "pad"), _pair(layer, "stride")
     if param.global_pooling:
         if any(given) or any(pad) or set(stride) != {1}:
             raise refusal(
@@ -104,6 +103,22 @@ def spatial_pyramid(g: Builder, layer: Layer, x: Value) -> Value:
     if len(levels) == 1:
         return levels[0]
     return g.Concat(*(g.Flatten(made, axis=1) for made in levels), axis=1)
+
+
+def _pair(layer: Layer, name: str) -> tuple[int, int]:
+    """A number for the height and one for the width: `<name>_h` and `<name>_w`, or `<name>` for both."""
+    param = layer.message.pooling_param
+    alone, *each = (param.HasField(field) for field in (name, f"{name}_h", f"{name}_w"))
+    if any(each) and (alone or not all(each)):
+        raise refusal(
+            layer,
+            f"needs {name}, or else both {name}_h and {name}_w.",
+            received=", ".join(field for field in (name, f"{name}_h", f"{name}_w") if param.HasField(field)),
+            hint=f"write {name} once, or {name}_h and {name}_w",
+        )
+    if any(each):
+        return int(getattr(param, f"{name}_h")), int(getattr(param, f"{name}_w"))
+    return (int(getattr(param, name)),) * 2
 
 
 def _image(layer: Layer, x: Value) -> tuple[int, int]:

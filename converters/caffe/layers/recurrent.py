@@ -84,8 +84,7 @@ def _bottoms(g: Builder, layer: Layer, bottoms: tuple[Value, ...], states: int) 
 
 def _matrix(g: Builder, layer: Layer, index: int, outputs: int, inputs: int) -> Value:
     """The learned matrix number `index` as (inputs, outputs); Caffe has it the other way round."""
-    name, array = layer.blob(index, (outputs, inputs), layer.message.recurrent_param.weight_filler)
-    return g.weight(f"{name}.T", np.ascontiguousarray(array.T))
+    return g.blob(layer, index, (outputs, inputs), layer.message.recurrent_param.weight_filler, transposed=True)
 
 
 def _product(g: Builder, layer: Layer, x: Value, index: int, outputs: int) -> Value:

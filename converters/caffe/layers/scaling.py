@@ -60,4 +60,6 @@ def _along(g: Builder, layer: Layer, x: Value, other: Value, first: int) -> Valu
             received=f"shapes {x.shape} and {other.shape}",
             hint="check the layer's axis",
         )
+    if axis:
+        g.not_batch(other)
     return g.reshape(other, (*other.shape, *[1] * (x.rank - axis - other.rank))) if other.rank else other

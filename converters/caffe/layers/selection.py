@@ -81,7 +81,7 @@ def batch_reindex(g: Builder, layer: Layer, x: Value, places: Value) -> Value:
     """Items of the first blob (axis 0), picked by the numbers in the second."""
     if places.rank != 1 or not x.rank:
         raise refusal(layer, "needs numbers in a blob of 1 axis.", received=f"shapes {x.shape} and {places.shape}")
-    return g.Gather(x, g.Cast(places, to=7), axis=0)
+    return g.not_batch(g.Gather(x, g.not_batch(g.Cast(g.not_batch(places), to=7)), axis=0))
 
 
 @layer_type("Filter")

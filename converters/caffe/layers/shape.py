@@ -16,6 +16,13 @@ def concat(g: Builder, layer: Layer, *bottoms: Value) -> Value:
     if not bottoms:
         raise refusal(layer, "joins nothing.", received="no bottom")
     axis = axis_of(layer, bottoms[0], param.concat_dim if param.HasField("concat_dim") else param.axis)
+    if len({(*x.shape[:axis], *x.shape[axis + 1 :]) for x in bottoms}) > 1:
+        raise refusal(
+            layer,
+            f"joins along axis {axis} blobs whose other axes differ.",
+            received=", ".join(str(x.shape) for x in bottoms),
+            hint="check the axis, and the sizes of the layers before it",
+        )
     if len(bottoms) == 1:
         return bottoms[0]
     if axis == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -98,29 +99,31 @@ def unpooling(g: Builder, layer: Layer, x: Value, mask: Value | None = None) -> 
     param = layer.message.unpooling_param
     kernel = _pair(param, "kernel", int(param.kernel_size))
     stride = _pair(param, "stride", int(param.stride))
-    if x.rank != 4 or min(*kernel, *stride) < 1 or param.pad or param.pad_h or param.pad_w:
+    pad, method = _pair(param, "pad", int(param.pad)), choice(param, "unpool")
+    if x.rank != 4 or min(*kernel, *stride) < 1 or (any(pad) and method != "MAX"):
         raise refusal(
             layer,
-            "needs an input (N, C, H, W), a kernel and no padding.",
-            received=f"{list(x.shape)}, kernel {kernel}, stride {stride}",
+            "needs an input (N, C, H, W), a kernel, and no padding unless its method is MAX.",
+            received=f"{list(x.shape)}, kernel {kernel}, stride {stride}, pad {pad}",
         )
-    filling = zip(x.sizes_from(2), kernel, stride, strict=True)
-    sizes = [max((size - 1) * s + k, size * s + 1) for size, k, s in filling]
+    filling = zip(x.sizes_from(2), kernel, stride, pad, strict=True)
+    sizes = [max((size - 1) * s + k - 2 * p, size * s - p + 1) for size, k, s, p in filling]
     if param.HasField("unpool_size"):
         sizes = [int(param.unpool_size)] * 2
     elif param.HasField("unpool_h") and param.HasField("unpool_w"):
         sizes = [int(param.unpool_h), int(param.unpool_w)]
-    method = choice(param, "unpool")
     if method != "MAX":
         return _spread(g, x, kernel, stride, sizes, shared=method == "AVE")
     if mask is not None:
         return unpooled(g, layer, x, mask, sizes)
     height, width = x.sizes_from(2)
     source = np.full(math.prod(sizes), height * width)  # cells that nothing goes to read a 0 behind the last element
-    for row in range(height):
-        for column in range(width):
-            place = min(row * stride[0], sizes[0] - 1) * sizes[1] + min(column * stride[1], sizes[1] - 1)
-            source[place] = row * width + column
+    rows, columns = (
+        np.clip(np.arange(count) * s - p, 0, size - 1)
+        for count, s, p, size in zip((height, width), stride, pad, sizes, strict=True)
+    )
+    for row, column in itertools.product(range(height), range(width)):  # of several in one cell the last stays
+        source[rows[row] * sizes[1] + columns[column]] = row * width + column
     flat = g.Pad(g.reshape(x, (*x.shape[:2], height * width)), [0, 0, 0, 0, 0, 1], 0.0)
     return g.reshape(g.Gather(flat, source, axis=2), (*x.shape[:2], *sizes))
 

@@ -153,3 +153,19 @@ def test_unpooling_without_a_mask(method, kernel, stride, size):
     np.testing.assert_allclose(
         one("Unpooling", said, x=x), spread(x, kernel, stride, sizes, method), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_padding_moves_maxima_and_shrinks_what_they_are_unpooled_to(masked):
+    x, sizes = random(2, 3, 4, 5), (8, 10)  # max(3 * 2 + 3 - 2, 4 * 2 - 1 + 1), and the same of 5
+    expected = np.zeros((2, 3, *sizes), np.float32)
+    mask = np.zeros(x.shape, np.float32)
+    for row in range(4):
+        for column in range(5):
+            place = max(0, 2 * row - 1), max(0, 2 * column - 1)
+            place = (place[0] + 1, place[1]) if masked else place
+            mask[:, :, row, column] = place[0] * sizes[1] + place[1]
+            expected[:, :, place[0], place[1]] = x[:, :, row, column]
+    feeds = {"x": x, "mask": mask} if masked else {"x": x}
+    said = "unpooling_param { unpool: MAX kernel_size: 3 stride: 2 pad: 1 }"
+    np.testing.assert_array_equal(one("Unpooling", said, **feeds), expected)
