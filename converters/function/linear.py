@@ -12,8 +12,10 @@ __all__ = ["exact_float", "matrix_product"]
 
 
 @op("MatMul")
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    return in_type(tf.int64, SMALL_INTEGERS, matrix_product, a, b)
+def matmul(a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    # Only `converters.graph.merging` gives it a bias.
+    made = in_type(tf.int64, SMALL_INTEGERS, matrix_product, a, b)
+    return made if bias is None else made + bias
 
 
 def matrix_product(a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:

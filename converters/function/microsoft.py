@@ -10,7 +10,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from converters.function.quantization import quantized
+from converters.function.linear import exact_float, matmul_integer
+from converters.function.quantization import dynamic_quantize_linear, quantized
 from converters.function.table import Tensor, op
 from converters.function.values import as_tensor, dtype_of
 
@@ -88,6 +89,54 @@ def qlinear_global_average_pool(
 def qlinear_concat(y_scale: Tensor, y_zero: Tensor, *inputs: Tensor, axis: int) -> Any:
     parts = [_numbers(*inputs[number : number + 3]) for number in range(0, len(inputs), 3)]
     return _packed(tf.concat(parts, axis), y_scale, y_zero, y_zero)
+
+
+@op("QGemm", domain=_DOMAIN, constant=("a_scale", "a_zero", "b_scale", "b_zero", "y_scale", "y_zero"))
+def qgemm(
+    a: Tensor,
+    a_scale: Tensor,
+    a_zero: Tensor,
+    b: Tensor,
+    b_scale: Tensor,
+    b_zero: Tensor,
+    c: Tensor | None = None,
+    y_scale: Tensor | None = None,
+    y_zero: Tensor | None = None,
+    *,
+    alpha: float = 1.0,
+    transA: int = 0,
+    transB: int = 0,
+) -> Any:
+    turned = tf.transpose(b) if transB else b
+    wide = exact_float(turned.shape[0])
+    left = tf.cast(tf.transpose(a) if transA else a, wide) - tf.cast(a_zero, wide)
+    total = tf.matmul(left, tf.cast(turned, wide) - tf.cast(b_zero, wide))
+    if c is not None:
+        total += tf.cast(c, wide)
+    made = tf.cast(total, tf.float32) * (alpha * a_scale * b_scale)
+    return made if y_scale is None else _packed(made, y_scale, y_zero, a)
+
+
+@op("MatMulIntegerToFloat", domain=_DOMAIN, constant=("a_scale", "a_zero", "b_scale", "b_zero"))
+def matmul_integer_to_float(
+    a: Tensor,
+    b: Tensor,
+    a_scale: Tensor,
+    b_scale: Tensor,
+    a_zero: Tensor | None = None,
+    b_zero: Tensor | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    made = tf.cast(matmul_integer(a, b, a_zero, b_zero), tf.float32) * (a_scale * b_scale)
+    return made if bias is None else made + bias
+
+
+@op("DynamicQuantizeMatMul", domain=_DOMAIN, constant=("b_scale", "b_zero"))
+def dynamic_quantize_matmul(
+    a: Tensor, b: Tensor, b_scale: Tensor, b_zero: Tensor | None = None, bias: Tensor | None = None
+) -> Tensor:
+    whole, a_scale, a_zero = dynamic_quantize_linear(a)
+    return matmul_integer_to_float(whole, b, a_scale, b_scale, a_zero, b_zero, bias)
 
 
 @op("Gelu", domain=_DOMAIN)

@@ -122,7 +122,7 @@ def instance_normalization(x: Tensor, scale: Tensor, bias: Tensor, *, epsilon: f
     return in_type(tf.float32, HALVES, normalized, x, scale, bias)
 
 
-@op("LayerNormalization", since=17)
+@op("LayerNormalization")  # ONNX has it since opset 17; onnxruntime's optimiser writes it into older models
 def layer_normalization(
     x: Tensor,
     scale: Tensor,

@@ -11,6 +11,7 @@ FAMILIES = (
     "control",
     "convolution",
     "dropout",
+    "fused",
     "gather",
     "generate",
     "image",

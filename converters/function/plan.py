@@ -152,7 +152,7 @@ class Step:
             )
             return
         self.opsets = opsets
-        self.version = opsets.get(node.domain, 1)
+        self.version = node.version or opsets.get(node.domain, 1)
         self.row = find(node.domain, node.op_type, self.version)
         if self.row is None:
             if not has_body(node, self.version):
@@ -331,6 +331,11 @@ def _unsupported(node: ir.Node, version: int) -> UnsupportedOperatorError:
         hint = f"{_title(node)} is supported from opset {versions[0]} on; convert the model with onnx.version_converter"
     elif node.domain in ("", "ai.onnx.ml", "ai.onnx.preview", "ai.onnx.preview.training"):
         hint = "ONNX has no operator of this name; is the opset version of the model right?"
+    elif node.domain.startswith("com.microsoft"):
+        hint = (
+            "onnxruntime wrote this operator when it optimised or quantised the model: convert the model as it was"
+            " exported, or as optimised no further than ORT_ENABLE_BASIC"
+        )
     else:
         hint = "supported are the operators of ONNX itself and functions that the model brings along"
     return UnsupportedOperatorError(node.name or "?", f"{_title(node)} (opset {version})", hint=hint)

@@ -97,6 +97,12 @@ class GraphFunction(tf.Module):
 
     def values(self, inputs: Mapping[str, Any] | None = None, /) -> dict[str, Any]:
         """The outputs in the form in which they flow inside: `Narrow` for types that TensorFlow has no kernels for."""
+        if inputs is not None and not isinstance(inputs, Mapping):
+            raise ArrayError(
+                "Inputs are given by name.",
+                received=type(inputs).__name__,
+                hint="f({" + ", ".join(f"{name!r}: array" for name in self.input_names) + "})",
+            )
         given = dict(inputs or {})
         missing = [name for name in self.input_names if name not in given and not _is_optional(self._inputs[name])]
         unknown = [name for name in given if name not in self._inputs]

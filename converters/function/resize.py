@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from converters.function.table import Static, Tensor, op
+from converters.function.values import partial_vector
 from converters.function.wider import cast_back
 
 __all__ = ["Method", "resize_axes"]
@@ -285,6 +286,7 @@ def resize(
     have = _sizes(x)
     made: dict[int, _Axis] = {}
     common = None
+    wanted: list[Any] = [] if _absent(sizes) else partial_vector(sizes)
     if not _absent(sizes) and keep_aspect_ratio_policy != "stretch":
         common = _common_scale([have[axis] for axis in chosen], sizes, keep_aspect_ratio_policy)
     for i, axis in enumerate(chosen):
@@ -296,8 +298,10 @@ def resize(
             length = _product(have[axis], scale)
             result = _floor(length)
         elif common is None:
-            result = _number(sizes, i, int)
-            result = tf.cast(result, tf.int32) if isinstance(result, tf.Tensor) else result
+            result = wanted[i]
+            if result is None:
+                assert isinstance(sizes, tf.Tensor)
+                result = tf.cast(sizes[i], tf.int32)
             scale, length = _quotient(result, have[axis]), result
         else:
             scale, length = common, _product(have[axis], common)

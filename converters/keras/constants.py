@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,7 @@ import onnx_ir as ir
 from converters.function.attributes import plain
 from converters.function.plan import Scope, Step
 from converters.function.values import as_numpy
-from converters.keras.held import Deferred, Dims, Held, Unknown
+from converters.keras.held import Deferred, Dims, Held, Unknown, Zeros
 
 __all__ = ["fold", "follow_dims"]
 
@@ -97,7 +98,21 @@ def _size(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     return None
 
 
+def _constant_of_shape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    value = attributes.get("value")
+    return Zeros() if isinstance(inputs[0], Dims) and (value is None or not np.any(value)) else None
+
+
+def _expand(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    zeros = isinstance(inputs[0], Zeros) or (isinstance(inputs[0], np.ndarray) and inputs[0].dtype.kind == "f")
+    if not zeros or not isinstance(inputs[1], Dims):
+        return None
+    return None if isinstance(inputs[0], np.ndarray) and inputs[0].any() else Zeros()
+
+
 def _gather(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    if isinstance(inputs[0], Zeros):
+        return Zeros() if isinstance(inputs[1], np.ndarray) else None
     items, where = _items(inputs[0]), inputs[1]
     if items is None or not isinstance(where, np.ndarray) or attributes.get("axis", 0) not in (0, -1):
         return None
@@ -105,6 +120,8 @@ def _gather(inputs: list[Any], attributes: dict[str, Any]) -> Any:
 
 
 def _slice(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    if isinstance(inputs[0], Zeros):
+        return Zeros() if all(item is None or isinstance(item, np.ndarray) for item in inputs[1:]) else None
     items = _items(inputs[0])
     given = [_integers(item) for item in inputs[1:] if item is not None] or [
         attributes.get("starts"),
@@ -140,6 +157,61 @@ def _same(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     return None if items is None else Dims(items)
 
 
+def _elementwise(function: Callable[[Any, Any], Any], neutral: int) -> Callable[[list[Any], dict[str, Any]], Any]:
+    """Arithmetic of two values, one by one; what comes of an open size is open, with `neutral` behind it the same."""
+
+    def pair(a: Any, b: Any) -> Any:
+        if isinstance(a, Unknown) or isinstance(b, Unknown):
+            return a if not isinstance(b, Unknown) and b == neutral else Unknown()
+        return function(int(a), int(b))
+
+    def row(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+        if len(inputs) != 2 or not any(isinstance(item, Dims) for item in inputs):
+            return None
+        first, second = _items(inputs[0]), _items(inputs[1])
+        if first is None or second is None or max(first.size, second.size) > _SMALL:
+            return None
+        try:
+            pairs = np.broadcast(first, second)
+            made = np.empty(pairs.size, object)
+            made[:] = [pair(a, b) for a, b in pairs]
+        except (ValueError, ZeroDivisionError):
+            return None
+        return Dims(made.reshape(pairs.shape))
+
+    return row
+
+
+def _quotient(a: int, b: int) -> int:
+    """a / b, cut off towards zero as ONNX does with integers."""
+    return a // b if (a < 0) == (b < 0) else -(-a // b)
+
+
+def _equal(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    """Comparison with constants; no size is negative."""
+    first, second = (_items(item) for item in inputs)
+    if first is None or second is None or not any(isinstance(item, Dims) for item in inputs):
+        return None
+    found = []
+    for a, b in np.broadcast(first, second):
+        if not isinstance(a, Unknown) and not isinstance(b, Unknown):
+            found.append(a == b)
+        elif (not isinstance(a, Unknown) and a < 0) or (not isinstance(b, Unknown) and b < 0):
+            found.append(False)
+        else:
+            return None
+    return np.array(found, bool).reshape(np.broadcast(first, second).shape)
+
+
+def _where(inputs: list[Any], attributes: dict[str, Any]) -> Any:
+    condition, first, second = inputs[0], _items(inputs[1]), _items(inputs[2])
+    if first is None or second is None or not isinstance(condition, np.ndarray) or condition.size > _SMALL:
+        return None
+    if not any(isinstance(item, Dims) for item in inputs):
+        return None
+    return Dims(np.where(condition, first, second))
+
+
 def _reshape(inputs: list[Any], attributes: dict[str, Any]) -> Any:
     items = _items(inputs[0])
     target = _integers(inputs[1]) if len(inputs) > 1 else attributes.get("shape")
@@ -163,14 +235,22 @@ _ARITHMETIC = frozenset(
 
 #: Shape arithmetic that keeps unknown sizes unknown, one by one.
 _DIMS: dict[str, Callable[[list[Any], dict[str, Any]], Any]] = {
+    "Add": _elementwise(operator.add, 0),
     "Cast": _same,
     "Concat": _concat,
+    "ConstantOfShape": _constant_of_shape,
+    "Div": _elementwise(_quotient, 1),
+    "Equal": _equal,
+    "Expand": _expand,
     "Gather": _gather,
     "Identity": _same,
+    "Mul": _elementwise(operator.mul, 1),
     "Reshape": _reshape,
     "Shape": _shape,
     "Size": _size,
     "Slice": _slice,
     "Squeeze": _squeeze,
+    "Sub": _elementwise(operator.sub, 0),
     "Unsqueeze": _unsqueeze,
+    "Where": _where,
 }

@@ -21,7 +21,8 @@ class GraphFunction(keras.layers.Layer):
             the weights.
         weights: shape, dtype and trainable of each weight, in the order of the graph's last inputs.
 
-    The layer takes one tensor or a list of them, and gives one or a list, as the graph has inputs and outputs.
+    The layer takes one tensor or a list of them, and gives one or a list, as the graph has inputs and outputs. Types
+    that Keras lacks (float8 of AMD's kind, numbers of 4 bits) go in and come out in wider ones that hold their values.
     """
 
     def __init__(self, graph: str, weights: Sequence[dict[str, Any]] = (), **options: Any) -> None:
@@ -62,7 +63,7 @@ class GraphFunction(keras.layers.Layer):
         given = list(inputs) if isinstance(inputs, list | tuple) else [inputs]
         feeds, results = self._names
         fed = dict(zip(feeds, [*given, *(variable.value for variable in self.arrays)], strict=True))
-        out = function(fed)
+        out = function.values(fed)
         values = [_wide(out[name]) for name in results]
         return values[0] if len(values) == 1 else values
 
@@ -85,11 +86,12 @@ def _dense(tensor: Any) -> Any:
     return keras.KerasTensor(tensor.shape, tensor.dtype, name=tensor.name)
 
 
-def _wide(tensor: Any) -> Any:
-    """int4 and uint4, which TensorFlow has and Keras has not, as int8 and uint8."""
-    kind = {"int4": "int8", "uint4": "uint8"}.get(tensor.dtype.name)
-    if kind is None:
-        return tensor
+def _wide(value: Any) -> Any:
+    """A value as a tensor of a type that Keras has."""
     import tensorflow as tf
 
-    return tf.cast(tensor, kind)
+    from converters.function.values import Narrow, as_tensor
+    from converters.keras.held import keras_has
+
+    tensor = as_tensor(value)
+    return tf.cast(tensor, value.dtype) if isinstance(value, Narrow) and keras_has(value.dtype) else tensor

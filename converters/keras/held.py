@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-__all__ = ["Deferred", "Dims", "Flat", "Held", "Unknown", "channels_last", "first_axis_of", "keras_has"]
+__all__ = [
+    "Deferred",
+    "Dims",
+    "Flat",
+    "Held",
+    "Unknown",
+    "Zeros",
+    "channels_last",
+    "common_lengths",
+    "first_axis_of",
+    "keras_has",
+]
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
@@ -35,6 +47,8 @@ def first_axis_of(tensor: Any) -> Any:
     while True:
         operation, node, _ = tensor._keras_history
         order = getattr(operation, "axes", None)
+        if isinstance(getattr(operation, "newshape", None), tuple):  # rows are cut anew
+            return tensor
         if getattr(operation, "axis", None) == 0 or (isinstance(order, list | tuple) and order and order[0] != 0):
             return tensor
         if hasattr(operation, "weight_specs"):  # a GraphFunction
@@ -74,12 +88,16 @@ class Held:
         axes: axis j of `tensor` is axis `axes[j]` of the source's value.
         flat: for (N, features) values that were flattened in another order than the source's.
         nonnegative: no element is below zero, so that padding with zeros is neutral for a maximum.
+        labels: for each of the source's axes what an open size is known by from before.
+        narrow: the source's type where Keras has none such; the tensor's holds each of its values.
     """
 
     tensor: Any
     axes: tuple[int, ...]
     flat: Flat | None = None
     nonnegative: bool = False
+    labels: tuple[frozenset[Hashable], ...] | None = None
+    narrow: np.dtype | None = None
 
     @classmethod
     def of(cls, tensor: Any, **attributes: Any) -> Held:
@@ -92,7 +110,7 @@ class Held:
 
     @property
     def dtype(self) -> str:
-        return str(self.tensor.dtype)
+        return str(self.tensor.dtype) if self.narrow is None else self.narrow.name
 
     @property
     def in_source_order(self) -> bool:
@@ -110,18 +128,41 @@ class Held:
         """Where the source's axis lies in `tensor`; negative ones count from the end."""
         return self.axes.index(source % self.rank)
 
+    def aliases(self, source: int) -> frozenset[Hashable]:
+        """What the size of the source's axis is known by: axes with a common one are equally long."""
+        before = None if self.labels is None else self.labels[source % self.rank]
+        return before or frozenset([("axis", id(self.tensor), self.axis(source))])
+
+    @property
+    def lengths(self) -> tuple[frozenset[Hashable], ...] | None:
+        """The labels of a value that has these axes too; None where no size but the batch's is open."""
+        if self.flat is not None or None not in self.tensor.shape[1:]:
+            return None
+        return tuple(self.aliases(axis) for axis in range(self.rank))
+
     def constant(self, array: np.ndarray) -> np.ndarray:
         """A constant that broadcasts against the source's value, brought into the order of `tensor`."""
         padded = array.reshape((1,) * (self.rank - array.ndim) + array.shape)
         return padded.transpose(self.axes)
 
 
+def common_lengths(*values: Held) -> tuple[frozenset[Hashable], ...] | None:
+    """The labels of what comes of values by broadcasting: of two open sizes either may be 1, unless they are one."""
+    rank = max(value.rank for value in values)
+    labels = []
+    for place in range(-rank, 0):
+        have = [value for value in values if value.rank >= -place]
+        unsure = [value.aliases(place) for value in have if value.shape[place] is None]
+        labels.append(frozenset.intersection(*unsure) if unsure else frozenset[Hashable]())
+    return tuple(labels) if any(labels) else None
+
+
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """One size that is known only at run time: axis `axis` of the source's value `of`."""
+    """One size that is known only at run time: axis `axis` of the source's value `of`, or computed (None) of such."""
 
-    of: Any
-    axis: int
+    of: Any = None
+    axis: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,3 +186,8 @@ class Dims:
 @dataclass(frozen=True, eq=False)
 class Deferred:
     """A value that no Keras tensor can be (a sequence, an optional): computed inside the layers that read it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Zeros(Deferred):
+    """Zeros of sizes that only run time tells, such as the first states of a recurrent layer."""

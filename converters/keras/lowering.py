@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,16 +11,21 @@ import numpy as np
 import onnx_ir as ir
 
 from converters.function.attributes import constant_value, plain, resolve, tensor_value
+from converters.function.values import NARROW
 from converters.graph import load_graph, tensor_names
 from converters.graph.batch_norm import add_zero_biases, fold_batch_norms
+from converters.graph.contrib import take_fused_apart
 from converters.graph.merging import merge_constants
+from converters.graph.patterns import join_patterns
 from converters.keras.constants import fold, follow_dims
-from converters.keras.held import Deferred, Dims, Held, channels_last, keras_has
+from converters.keras.held import Deferred, Dims, Held, Zeros, channels_last, keras_has
 from converters.keras.names import LayerNames
 from converters.keras.node import Node
 from converters.keras.pieces import constant, reads, wrap
+from converters.keras.standing import StandingWeights
 from converters.keras.stock import find_stock
 from converters.keras.taps import Tap
+from converters.keras.tying import Sharing, Ties, table_of
 from converters.keras.weights import alike_named
 from modelzoo.errors import ArrayError, ConversionError, ModelzooError, UnknownTapError, UsageError
 
@@ -70,7 +76,8 @@ def to_keras(
     Returns:
         A functional model: tensor to tensor where the source has one input or output, else dicts by source name.
         `model.taps` is {source name: Tap}, `model.source_names` maps layer names back, `model.layouts` says for each
-        input, output and tap whether it lies "channels_last" or as in the "source".
+        input, output and tap whether it lies "channels_last" or as in the "source", `model.narrow_types` names the
+        source's type of those that are of none of Keras' (`float8_e4m3fnuz`, `int4`): their tensors are of a wider one.
 
     Raises:
         ConversionError: something that no Keras model can express, such as a sequence as output.
@@ -81,12 +88,21 @@ def to_keras(
     if data_format not in ("channels_last", "source"):
         raise UsageError("data_format is 'channels_last' or 'source'.", received=repr(data_format))
     graph = load_graph(model)
+    take_fused_apart(graph)
     merge_constants(graph, outputs or ())
+    join_patterns(graph, outputs or ())
     if inference:
         fold_batch_norms(graph)
         add_zero_biases(graph)
+    ties = Ties()
     with alike_named():
-        return _Lowering(graph, data_format).build(inputs or {}, outputs, name)
+        while True:
+            walk = _Lowering(graph, data_format, ties)
+            made = walk.build(inputs or {}, outputs, name)
+            if made is not None:
+                return made
+            del walk
+            gc.collect()  # layers and tensors lead to each other
 
 
 class _Scope(dict[ir.Value, Any]):
@@ -104,7 +120,7 @@ class _Scope(dict[ir.Value, Any]):
 class _Lowering:
     """The state of one walk: what is held for each value, and the names given so far."""
 
-    def __init__(self, model: ir.Model, data_format: str) -> None:
+    def __init__(self, model: ir.Model, data_format: str, ties: Ties) -> None:
         self.model = model
         self.graph = model.graph
         self.keep_source = data_format == "source"
@@ -112,19 +128,30 @@ class _Lowering:
         self.folded: dict[Any, Any] = {}
         self.scope: dict[ir.Value, Any] = _Scope()
         self.layouts: dict[str, str] = {}
+        self.narrow_types: dict[str, str] = {}
         self.stock_only = True
         self.batch: int | None = None
         self.tensors: list[Any] = []
+        self.ties = ties
+        self.sharing = Sharing(model)
+        self.identities = self.sharing.identities
+        self.standing = StandingWeights(self.names, self.tensors, self.sharing)
 
     # -- the whole ------------------------------------------------------------------------------------------------
 
-    def build(self, shapes: Mapping[str, Shape], outputs: Sequence[str] | None, name: str | None) -> keras.Model:
+    def build(self, shapes: Mapping[str, Shape], outputs: Sequence[str] | None, name: str | None) -> keras.Model | None:
+        """The model, or None where this walk has taught how weights that are one stay one."""
         symbolic = self._inputs(shapes)
         chosen = self._chosen(outputs)
         needed = self._needed(set(chosen.values()))
+        for value in self.ties.standing:
+            if value.producer() is None:
+                self.scope[value] = self.standing.weight(value, self.scope[value])
         for node in self.graph:
             if node in needed:
                 self._lower(node)
+        if self.sharing.readers.teach(self.ties):
+            return None
         results = {source: self._result(source, value) for source, value in chosen.items()}
         made = keras.Model(
             next(iter(symbolic.values())) if len(symbolic) == 1 else symbolic,
@@ -136,6 +163,7 @@ class _Lowering:
             "taps": self._taps(),
             "source_names": self.names.source_names,
             "layouts": self.layouts,
+            "narrow_types": self.narrow_types,
             "input_sources": tuple(symbolic),
             "output_sources": tuple(results),
             "stock_only": self.stock_only,
@@ -161,7 +189,8 @@ class _Lowering:
                 )
             sequence = isinstance(getattr(value.type, "elem_type", value.type), ir.SequenceType)
             sequence |= isinstance(value.type, ir.SequenceType)
-            if sequence or not keras_has(np.dtype(value.dtype.numpy())):
+            dtype = np.dtype(value.dtype.numpy())
+            if sequence or not (keras_has(dtype) or dtype in NARROW):
                 kind = "a sequence" if sequence else f"of the type {value.dtype}"
                 raise ConversionError(
                     f"The input {name!r} is {kind}, which no Keras model can take.",
@@ -180,9 +209,12 @@ class _Lowering:
             self.batch = declared[0]
         permute = not self.keep_source and 3 <= rank <= 5 and self._reaches_spatial(value)
         axes = channels_last(rank) if permute else tuple(range(rank))
-        dtype = "string" if value.dtype == ir.DataType.STRING else np.dtype(value.dtype.numpy()).name
-        tensor = keras.Input(batch_shape=tuple(shape[axis] for axis in axes), dtype=dtype, name=self.names.new(name))
-        self.scope[value] = Held(tensor, axes)
+        dtype = np.dtype(value.dtype.numpy())
+        narrow = None if keras_has(dtype) else dtype
+        kind = "string" if dtype.kind == "O" else dtype.name if narrow is None else NARROW[dtype].name
+        tensor = keras.Input(batch_shape=tuple(shape[axis] for axis in axes), dtype=kind, name=self.names.new(name))
+        self.scope[value] = Held(tensor, axes, narrow=narrow)
+        self._note_type(name, self.scope[value])
         self.layouts[name] = "channels_last" if permute else "source"
         return tensor
 
@@ -235,25 +267,34 @@ class _Lowering:
 
     def _results(self, node: ir.Node) -> Sequence[Any]:
         if node.op_type == "Constant" and node.domain == "":
-            return [constant_value(resolve(node, {}))]
+            array = constant_value(resolve(node, {}))
+            alone = node.outputs[0] in self.ties.standing
+            return [self.standing.weight(node.outputs[0], array) if alone else array]
         inputs = [None if value is None else self.scope[value] for value in node.inputs]
+        if node in self.ties.apart and len(inputs) > 2 and isinstance(inputs[2], np.ndarray):
+            inputs[2] = self.standing.bias(node, inputs[2])
         outer = {value: self.scope[value] for value in reads(node)}
         if all(isinstance(item, np.ndarray) for item in outer.values()):
             folded = fold(node, self.model, outer)
             if folded is not None:
+                self.identities.compute(node)
                 return folded
         followed = follow_dims(node, inputs)
         if followed is not None:
             return followed
         inputs = [_settled(item) for item in inputs]
-        if any(isinstance(item, Held) for item in inputs) and not any(isinstance(item, Deferred) for item in inputs):
+        held = [item for item in inputs if isinstance(item, Held)]
+        states = Zeros if node.op_type in ("GRU", "LSTM") else ()
+        later = any(isinstance(item, Deferred) and not isinstance(item, states) for item in inputs)
+        strange = later or any(item.narrow is not None for item in held)
+        if held and not strange:
             found = self._stock(node, inputs)
             if found is not None:
                 return found
         return self._wrap(node)
 
     def _stock(self, node: ir.Node, inputs: list[Any]) -> Sequence[Any] | None:
-        version = self.model.opset_imports.get("", 1)
+        version = node.version or self.model.opset_imports.get("", 1)
         row = find_stock(node.op_type, version) if node.domain == "" else None
         if row is None or (row.inputs is not None and len(inputs) > row.inputs):
             return None
@@ -263,6 +304,8 @@ class _Lowering:
         attributes.pop("consumed_inputs", None)
         if row.wants_opset:
             attributes["opset"] = version
+        constants = [place for place, item in enumerate(inputs) if isinstance(item, np.ndarray)]
+        table = table_of(node, self.identities)
         at = Node(
             self.names,
             node.outputs[0].name or node.name or node.op_type,
@@ -270,14 +313,22 @@ class _Lowering:
             self.folded,
             self.batch,
             _float_type(inputs),
+            self.sharing.memo,
+            self.identities.key(node, constants),
+            table if table in self.ties.tables else None,
         )
+        at.declared = (_named(node.inputs[0]), _named(node.outputs[0]))
+        if node in self.ties.in_source_order:
+            inputs = [_in_source_order(at, item) if isinstance(item, Held) else item for item in inputs]
         found = row.function(at, *inputs, **attributes)
         if found is None:
             return None
+        if at.made:
+            self.sharing.readers.note(node, constants, at.made)
         return found if isinstance(found, tuple) else (found,)
 
     def _wrap(self, node: ir.Node) -> Sequence[Any]:
-        results = wrap(node, self.model, self.scope, self.names, self.folded)
+        results = wrap(node, self.model, self.scope, self.names, self.folded, self.sharing)
         self.stock_only = self.stock_only and not any(isinstance(item, Held) for item in results)
         return results
 
@@ -288,6 +339,7 @@ class _Lowering:
         if not isinstance(held, Held):
             held = self._computed(value, held)
         at = Node(self.names, source, [True], self.folded)
+        self._note_type(source, held)
         last = channels_last(held.rank)
         if not self.keep_source and held.flat is None and held.rank >= 3 and held.axes == last:
             self.layouts[source] = "channels_last"
@@ -300,14 +352,18 @@ class _Lowering:
             tensor = keras.layers.Identity(name=self.names.new(source, "output"))(tensor)
         return tensor
 
+    def _note_type(self, name: str, held: Held) -> None:
+        if held.narrow is not None:
+            self.narrow_types[name] = held.narrow.name
+
     def _computed(self, value: ir.Value, held: Any) -> Held:
         """An output that was not computed as a tensor so far: a constant, or something made of sizes."""
         node = value.producer()
         found: Any = None
-        if isinstance(held, np.ndarray) and self.tensors and keras_has(held.dtype):
+        if isinstance(held, np.ndarray) and self.tensors and (keras_has(held.dtype) or held.dtype in NARROW):
             found = constant(held, self.tensors[0], self.model.opset_imports, value.name or "constant", self.names)
         elif isinstance(held, Dims | Deferred) and node is not None:
-            results = wrap(node, self.model, self.scope, self.names, self.folded, wider=True)
+            results = wrap(node, self.model, self.scope, self.names, self.folded, self.sharing)
             found = results[list(node.outputs).index(value)]
         self.stock_only = False
         if isinstance(found, Held):
@@ -330,14 +386,26 @@ class _Lowering:
             last = held.rank >= 3 and held.axes == channels_last(held.rank)
             if last or held.in_source_order:
                 taps[name] = Tap(name, held.tensor, True)
+                self._note_type(name, held)
                 self.layouts[name] = "channels_last" if last else "source"
         return taps
+
+
+def _in_source_order(at: Node, held: Held) -> Held:
+    return Held.of(at.source(held), nonnegative=held.nonnegative, labels=held.labels)
 
 
 def _sizes(value: ir.Value) -> list[int | None] | None:
     if value.shape is None:
         return None
     return [size if isinstance(size, int) and size >= 0 else None for size in value.shape.dims]
+
+
+def _named(value: ir.Value | None) -> list[str | None] | None:
+    """The names of a value's open sizes, where it declares any."""
+    if value is None or value.shape is None:
+        return None
+    return [None if isinstance(size, int) else size.value or None for size in value.shape.dims]
 
 
 def _settled(item: Any) -> Any:

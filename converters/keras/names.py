@@ -22,7 +22,6 @@ class LayerNames:
 
     def __init__(self) -> None:
         self.source_names: dict[str, str] = {}
-        self.weighted: dict[str, str] = {}
         self._folded: set[str] = set()
 
     def new(self, source: str, part: str | None = None) -> str:
@@ -36,6 +35,7 @@ class LayerNames:
         self.source_names[name] = source
         return name
 
-    def record_weights(self, layer: str, source: str) -> None:
-        """Note that the layer holds weights of the source's node."""
-        self.weighted[layer] = source
+    def drop(self, name: str) -> None:
+        """Take a name back: another layer does what this one was made for."""
+        self._folded.discard(name.casefold())
+        del self.source_names[name]

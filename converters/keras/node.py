@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -11,6 +11,7 @@ import numpy as np
 
 from converters.keras.held import Held, channels_last
 from converters.keras.names import LayerNames
+from converters.keras.tying import LayerMemo
 from converters.keras.weights import call_with
 
 __all__ = ["Node", "permuted"]
@@ -24,6 +25,11 @@ class Node:
         used: for each output, whether anything reads it.
         dtype: in which its layers compute.
         batch: the batch size that the source declares and that became dynamic here, if there is one.
+        key: equal for nodes whose layers are the same ones; None where no other node reads the weights.
+        table: what stands for a matrix that is read by number and, transposed, as a kernel.
+        made: names of the layers with weights.
+        declared: names of the open sizes of the node's first input and first output, where the source says any.
+        notes: what stock forms remember of earlier nodes.
     """
 
     def __init__(
@@ -34,13 +40,22 @@ class Node:
         folded: dict[Any, Any],
         batch: int | None = None,
         dtype: str = "float32",
+        memo: LayerMemo | None = None,
+        key: Hashable | None = None,
+        table: Hashable | None = None,
     ) -> None:
         self._names = names
         self.name = name
         self.used = tuple(used)
         self.batch = batch
         self.dtype = dtype
+        self.key = key
+        self.table = table
+        self.made: list[str] = []
+        self.declared: tuple[Sequence[Hashable | None] | None, Sequence[Hashable | None] | None] = (None, None)
+        self.notes = folded
         self._folded = folded
+        self._memo = memo
 
     # -- layers ---------------------------------------------------------------------------------------------------
 
@@ -49,11 +64,38 @@ class Node:
         options.setdefault("dtype", self.dtype)
         return kind(*args, name=self._names.new(self.name, part), **options)
 
-    def apply(self, layer: Any, x: Any, **arrays: np.ndarray | None) -> Any:
-        """Call `layer` on the tensor `x`; `kernel=array` and so on give its weights."""
-        result = call_with(layer, x, arrays)
-        self._names.record_weights(layer.name, self.name)
-        return result
+    def apply(
+        self,
+        layer: Any,
+        x: Any,
+        *,
+        holder: Any = None,
+        table: Hashable | None = None,
+        call: Mapping[str, Any] | None = None,
+        **arrays: np.ndarray | None,
+    ) -> Any:
+        """Call `layer`, or the one that was made for a node like this, on the tensor `x`.
+
+        Args:
+            layer: an unbuilt layer.
+            x: symbolic tensor.
+            holder: who has the initialisers, if not the layer itself (the cell of a recurrent layer).
+            table: the matrix that the layer holds, whatever it does with it.
+            call: other arguments of the call.
+            **arrays: `kernel=array` and so on give the layer's weights.
+        """
+        given = {weight: array for weight, array in arrays.items() if array is not None}
+        key = (self.key, len(self.made)) if table is None and self.key is not None else table
+        if self._memo is not None and key is not None:
+            known = self._memo.find(key, layer, given)
+            result = None if known is None else _called(known, x, call or {})
+            if known is not None and result is not None:
+                self._names.drop(layer.name)
+                self.made.append(known.name)
+                return result
+            self._memo.add(key, layer, given)
+        self.made.append(layer.name)
+        return call_with(layer, x, given, holder=holder, **(call or {}))
 
     # -- layouts --------------------------------------------------------------------------------------------------
 
@@ -96,6 +138,14 @@ class Node:
             again = keras.layers.Reshape((math.prod(flat.sizes),), name=name, dtype=kind)(whole)
             self._folded[key] = (again, x.tensor)
         return Held.of(self._folded[key][0], nonnegative=x.nonnegative)
+
+
+def _called(layer: Any, x: Any, call: Mapping[str, Any]) -> Any | None:
+    """What a built layer gives, None where it refuses a tensor of this rank or these sizes."""
+    try:
+        return layer(x, **call)
+    except ValueError:
+        return None
 
 
 def permuted(tensor: Any, order: Sequence[int], name: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,9 @@ def alike_named() -> Iterator[None]:
         yield
 
 
-def call_with(layer: Any, x: Any, arrays: dict[str, np.ndarray | None], *, holder: Any = None, **arguments: Any) -> Any:
+def call_with(
+    layer: Any, x: Any, arrays: Mapping[str, np.ndarray | None], *, holder: Any = None, **arguments: Any
+) -> Any:
     """Call `layer` on `x` while its initialisers give arrays, and put the stock ones back.
 
     Args:

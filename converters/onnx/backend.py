@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep
@@ -88,10 +89,12 @@ class KerasRep(BackendRep):
         several = isinstance(self.model.input, Mapping)
         made = self.model(fed if several else next(iter(fed.values())), training=False)
         results = made if isinstance(made, Mapping) else {self.model.output_sources[0]: made}
-        return [
-            np.moveaxis(array, -1, 1) if self.model.layouts[name] == "channels_last" else array
-            for name, array in ((name, as_numpy(tf.convert_to_tensor(value))) for name, value in results.items())
-        ]
+        return [self._as_in_source(name, as_numpy(tf.convert_to_tensor(value))) for name, value in results.items()]
+
+    def _as_in_source(self, name: str, array: np.ndarray) -> np.ndarray:
+        narrow = self.model.narrow_types.get(name)
+        array = array if narrow is None else array.astype(np.dtype(getattr(ml_dtypes, narrow)))
+        return np.moveaxis(array, -1, 1) if self.model.layouts[name] == "channels_last" else array
 
 
 class KerasBackend(FunctionBackend):

@@ -1,8 +1,12 @@
-"""Caffe's order of axes: (out, in, height, width) of convolutions, (out, in) of dense layers."""
+"""Caffe's order of axes: (out, in, height, width) of convolutions, (out, in) of dense layers.
+
+A dense layer behind a flattened map counts its inputs by channel, row and column there; by row, column, channel here.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -38,8 +42,35 @@ def turned_blob(weight: ModelWeight, array: np.ndarray, blob: tuple[int, ...]) -
     if weight.kinds[-1] != "kernel" or len(blob) < 2:
         return array
     if len(blob) == 2:
+        flattened = _flattened_map(weight.layer)
+        if flattened is not None:
+            height, width, channels = flattened
+            array = array.reshape(-1, channels, height, width).transpose(0, 2, 3, 1).reshape(blob)
         return np.ascontiguousarray(array.T)
     space = tuple(range(2, len(blob)))
     return np.ascontiguousarray(
         array.transpose((*space, 0, 1) if "depthwise_kernel" in weight.kinds else (*space, 1, 0))
     )
+
+
+def _flattened_map(layer: Any) -> tuple[int, int, int] | None:
+    """(H, W, C) of the map whose flattening a dense layer reads; None if there is none, or it lies as Caffe's does."""
+    operation: Any = layer
+    while True:
+        nodes: Any = getattr(operation, "_inbound_nodes", ())
+        if len(nodes) != 1 or len(nodes[0].input_tensors) != 1:
+            return None
+        inputs = nodes[0].input_tensors[0]
+        operation = inputs._keras_history.operation
+        kind = type(operation).__name__
+        if kind in ("Flatten", "Reshape"):
+            break
+        if kind not in ("Dropout", "Activation", "ReLU", "Identity"):
+            return None
+    size = inputs.shape[-1]
+    before = operation._inbound_nodes[0].input_tensors[0]
+    source = type(before._keras_history.operation).__name__
+    if len(before.shape) != 4 or math.prod(item or 0 for item in before.shape[1:]) != size or source == "Permute":
+        return None
+    height, width, channels = before.shape[1:]
+    return (height, width, channels) if height * width > 1 else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -264,7 +265,7 @@ class _Plan:
         else:
             shape, dtype = tuple(self._arrays[source].shape), self._arrays[source].dtype.name
         turn: tuple[int, ...] | None = None
-        fits = shape == weight.shape
+        fits = shape == weight.shape or _covers_map(shape, weight.shape)
         if self._caffe and weight.shape:
             from modelzoo.networks.caffe_layout import blob_shape
 
@@ -291,10 +292,16 @@ class _Plan:
 
         array = np.asarray(self._arrays[source])
         if turn is None:
-            return array
+            return array.reshape(weight.shape)
         from modelzoo.networks.caffe_layout import turned_blob
 
         return turned_blob(weight, array, turn)
+
+
+def _covers_map(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether one is a convolution's kernel (H, W, C, N) and the other that of the same product, (H * W * C, N)."""
+    conv, dense = (one, other) if len(one) > len(other) else (other, one)
+    return len(conv) == 4 and len(dense) == 2 and (math.prod(conv[:3]), conv[3]) == dense
 
 
 def assign(variable: keras.Variable, array: np.ndarray) -> None:

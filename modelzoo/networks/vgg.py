@@ -121,9 +121,9 @@ def _classifier(net: SlimNetwork, x: Any, name: str, *, fc6: tuple[int, int], cl
         Logits, (N, classes).
     """
     depth, window = fc6
-    x = net.conv2d(x, depth, window, f"{name}/fc6", padding="valid", end_point=True)
+    x = net.fully_connected_conv2d(x, depth, window, f"{name}/fc6", end_point=True)
     x = net.dropout(x, 0.5, f"{name}/dropout6")
-    x = net.conv2d(x, 4096, 1, f"{name}/fc7", end_point=True)
+    x = net.fully_connected_conv2d(x, 4096, 1, f"{name}/fc7", end_point=True)
     if tuple(x.shape[1:3]) != (1, 1):
         x = net.global_pool(x)
     x = net.dropout(x, 0.5, f"{name}/dropout7")

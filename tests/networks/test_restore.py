@@ -465,6 +465,37 @@ def test_caffes_layout():
         restore(model, arrays)
 
 
+@pytest.mark.parametrize("how", ["flatten", "reshape", "permute", "pooled"])
+def test_a_dense_layer_behind_a_map_counts_its_inputs_as_caffe_does(how):
+    inputs = keras.Input((2, 3, 4))
+    x = {
+        "flatten": lambda: layers.Dropout(0.5)(layers.Flatten()(inputs)),
+        "reshape": lambda: layers.Reshape((1, 1, 24))(inputs),
+        "permute": lambda: layers.Flatten()(layers.Permute((3, 1, 2))(inputs)),
+        "pooled": lambda: layers.Flatten()(layers.AveragePooling2D((2, 3))(inputs)),
+    }[how]()
+    model = keras.Model(inputs, layers.Dense(5, name="fc")(x))
+    kernel = numbers(5, x.shape[-1])
+    restore(model, {"fc/0": kernel, "fc/1": np.zeros(5, np.float32)}, layout="caffe")
+    picture = numbers(1, 2, 3, 4)
+    flat = picture.mean((1, 2)) if how == "pooled" else picture.transpose(0, 3, 1, 2).reshape(1, -1)
+    np.testing.assert_allclose(np.ravel(model(picture)), np.ravel(flat @ kernel.T), rtol=1e-5, atol=1e-5)
+
+
+def test_a_convolution_over_the_whole_map_is_a_matrix_product():
+    def of(layer):
+        inputs = keras.Input((2, 3, 4))
+        return keras.Model(inputs, layer(inputs if isinstance(layer, layers.Conv2D) else layers.Flatten()(inputs)))
+
+    convolution, product = of(layers.Conv2D(5, (2, 3), name="fc")), of(layers.Dense(5, name="fc"))
+    picture = numbers(2, 2, 3, 4)
+    for source, model in ((convolution, product), (product, convolution)):
+        arrays = {f"fc/{name}": numbers(*w.shape) for name, w in zip(("kernel", "bias"), source.weights, strict=True)}
+        restore(source, arrays)
+        restore(model, arrays)
+        np.testing.assert_allclose(np.ravel(model(picture)), np.ravel(source(picture)), rtol=1e-5, atol=1e-5)
+
+
 def test_numbers_as_names_mean_keras_own_order_where_all_are_there():
     source, model = filled(small()), small()
     arrays = {f"{layer.name}/{n}": np.asarray(w) for layer in source.layers for n, w in enumerate(layer.weights)}

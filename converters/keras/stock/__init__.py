@@ -9,6 +9,7 @@ __all__ = ["find_stock", "stock"]
 #: One module a family.
 FAMILIES = (
     "activation",
+    "attention",
     "convolution",
     "dense",
     "elementwise",
@@ -17,6 +18,7 @@ FAMILIES = (
     "pooling",
     "recurrent",
     "reduction",
+    "reshape",
     "resize",
     "shape",
 )

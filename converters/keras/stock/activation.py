@@ -16,7 +16,7 @@ _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
 def same(x: Held, tensor: Any, *, nonnegative: bool = False) -> Held:
     """The result of an operation that works on each element alone."""
-    return Held(tensor, x.axes, x.flat, nonnegative)
+    return Held(tensor, x.axes, x.flat, nonnegative, labels=x.lengths)
 
 
 def _activation(at: Node, x: Held, name: str, *, nonnegative: bool = False) -> Result:
@@ -113,9 +113,11 @@ def softmax(at: Node, x: Held, *, axis: int = -1) -> Result:
     if x.flat is not None:
         x = Held.of(at.source(x))
     if x.dtype in ("float16", "bfloat16"):
-        # Halves are added up in float32, as onnxruntime does.
-        wide = at.layer(keras.layers.Softmax, axis=x.axis(axis), dtype="float32")(keras.ops.cast(x.tensor, "float32"))
-        return same(x, keras.ops.cast(wide, x.dtype), nonnegative=True)
+        # ONNX defines it by steps, each of which rounds; one layer that rounds once differs in the third digit.
+        place = x.axis(axis)
+        raised = keras.ops.exp(keras.ops.subtract(x.tensor, keras.ops.max(x.tensor, axis=place, keepdims=True)))
+        total = keras.ops.sum(keras.ops.cast(raised, "float32"), axis=place, keepdims=True)
+        return same(x, keras.ops.divide(raised, keras.ops.cast(total, x.dtype)), nonnegative=True)
     return same(x, at.layer(keras.layers.Softmax, axis=x.axis(axis))(x.tensor), nonnegative=True)
 
 

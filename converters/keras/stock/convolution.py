@@ -10,6 +10,7 @@ import numpy as np
 
 from converters.keras.held import Held
 from converters.keras.node import Node
+from converters.keras.stock.elementwise import biased
 from converters.keras.stock.table import Result, stock
 from converters.keras.stock.windows import Window
 
@@ -44,19 +45,29 @@ def conv(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Result:
-    if not _constants(w, b) or not isinstance(x, Held) or w.ndim not in (3, 4, 5):
+    if isinstance(b, Held):
+        made = conv(at, x, w, auto_pad=auto_pad, dilations=dilations, group=group, pads=pads, strides=strides)
+        return biased(at, made, b)
+    computed = isinstance(w, Held) and b is None and None not in w.shape and group == 1
+    if not (computed or _constants(w, b)) or not isinstance(x, Held) or len(w.shape) not in (3, 4, 5):
         return None
-    rank = w.ndim - 2
+    rank = len(w.shape) - 2
     window = Window.of(x.shape[2:], w.shape[2:], strides, dilations, pads, auto_pad)
     steps, spread = tuple(window.strides), tuple(dilations or [1] * rank)
     if (any(s > 1 for s in steps) and any(d > 1 for d in spread)) or min(window.begin + window.end) < 0:
+        return None
+    if rank == 3 and spread[1] != spread[2]:  # TensorFlow's shape inference takes them for each other
         return None
     if not window.exact and not window.same:
         return None
     if x.shape[1] != w.shape[1] * group:  # nor where the number of channels is open
         return None
     tensor = at.last(x)
-    padding = "valid" if window.plain else "same" if window.same else "explicit"
+    # What is "same" for one size is not for another, and a layer that is shared may read both.
+    several = at.key is not None and window.exact and max(steps) > 1
+    padding = "valid" if window.plain else "same" if window.same and not several else "explicit"
+    if window.plain and max(window.kernel) == 1:
+        padding = "same"  # no difference, but TensorFlow fuses the addition behind a convolution with this padding only
     if padding == "explicit":
         tensor, padding = zero_padded(at, tensor, window.begin, window.end), "valid"
     options: dict[str, Any] = {
@@ -66,6 +77,12 @@ def conv(
         "use_bias": b is not None,
         "dtype": x.dtype,
     }
+    if computed:
+        kernel = at.to(w, (*range(2, rank + 2), 1, 0))
+        return at.as_last(
+            keras.ops.conv(tensor, kernel, strides=steps, padding=padding, data_format="channels_last",
+                           dilation_rate=spread)
+        )  # fmt: skip
     if group > 1 and w.shape[1] == 1 and rank in _DEPTHWISE and len(set(steps)) == 1 and len(set(spread)) == 1:
         multiplier = w.shape[0] // group
         # (C * m, 1, spatial...) -> (spatial..., C, m)
@@ -95,6 +112,10 @@ def conv_transpose(
     pads: list[int] | None = None,
     strides: list[int] | None = None,
 ) -> Result:
+    if isinstance(b, Held):
+        said: dict[str, Any] = {"output_padding": output_padding, "output_shape": output_shape}
+        said |= {"auto_pad": auto_pad, "dilations": dilations, "group": group, "pads": pads, "strides": strides}
+        return biased(at, conv_transpose(at, x, w, **said), b)
     if not _constants(w, b) or group > _GROUPS or output_shape or auto_pad not in ("NOTSET", "VALID", ""):
         return None
     rank = w.ndim - 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from converters.keras.held import Held, channels_last
+from converters.keras.held import Held, channels_last, common_lengths
 from converters.keras.node import Node
 from converters.keras.stock.activation import same
 from converters.keras.stock.logic import together
@@ -110,6 +111,11 @@ def added(at: Node, a: Any, b: Any) -> Any:
     return at.layer(keras.layers.Add)([a, b]) if _mergeable(a, b) else keras.ops.add(a, b)
 
 
+def biased(at: Node, x: Held | None, bias: Held) -> Result:
+    """`x` plus one number for each channel, which lies last; None for None."""
+    return None if x is None else Held(added(at, x.tensor, at.source(bias)), x.axes, labels=x.labels)
+
+
 _BINARY: dict[str, tuple[Callable[[Any, Any], Any], type | None]] = {
     "Add": (keras.ops.add, keras.layers.Add),
     "Sub": (keras.ops.subtract, keras.layers.Subtract),
@@ -153,7 +159,7 @@ def _binary(at: Node, name: str, x: Any, y: Any) -> Result:
             tensor = function(a, b)
         if like.rank != len(tensor.shape):
             return None
-        return same(like, tensor, nonnegative=nonnegative)
+        return replace(same(like, tensor, nonnegative=nonnegative), labels=common_lengths(x, y))
     held, constant = (x, y) if isinstance(x, Held) else (y, x)
     return _with_constant(at, name, function, held, constant, first=isinstance(x, Held))
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import keras
 import numpy as np
 
-from converters.keras.held import Held
+from converters.keras.held import Held, common_lengths
 from converters.keras.node import Node
 from converters.keras.stock.activation import same
 from converters.keras.stock.table import Result, stock
@@ -44,7 +45,7 @@ def together(at: Node, function: Callable[..., Any], *inputs: Any) -> Result:
         for item in tensors
     ]
     made = function(*arguments)
-    return None if len(made.shape) != like.rank else same(like, made)
+    return None if len(made.shape) != like.rank else replace(same(like, made), labels=common_lengths(*held))
 
 
 def _register(name: str, since: int, function: Callable[..., Any], types: tuple[str, ...]) -> None:
@@ -78,6 +79,10 @@ def where(at: Node, condition: Any, x: Any, y: Any) -> Result:
     if not all(isinstance(item, Held | np.ndarray) for item in (x, y)):
         return None
     kinds = {item.dtype if isinstance(item, Held) else item.dtype.name for item in (x, y)}
-    if len(kinds) != 1 or kinds.pop() not in (*_NUMBERS, "bool") or not isinstance(condition, Held):
+    kind = kinds.pop()
+    if kinds or kind not in (*_NUMBERS, "bool") or not isinstance(condition, Held):
         return None
-    return together(at, keras.ops.where, condition, x, y)
+    if isinstance(x, Held) or isinstance(y, Held) or kind in ("float32", "bool"):
+        return together(at, keras.ops.where, condition, x, y)
+    # Of two constants a saved model keeps the numbers and not their type.
+    return together(at, lambda *given: keras.ops.cast(keras.ops.where(*given), kind), condition, x, y)

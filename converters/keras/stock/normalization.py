@@ -9,6 +9,8 @@ import numpy as np
 
 from converters.keras.held import Held
 from converters.keras.node import Node
+from converters.keras.powers import divided_by_power
+from converters.keras.stock.dense import of_width
 from converters.keras.stock.table import Result, stock
 
 
@@ -45,6 +47,18 @@ def instance_normalization(at: Node, x: Held, scale: Any, bias: Any, *, epsilon:
     return at.as_last(at.apply(layer, at.last(x), gamma=scale, beta=bias))
 
 
+@stock("GroupNormalization", since=18)
+def group_normalization_by_group(
+    at: Node, x: Held, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5
+) -> Result:
+    if not isinstance(scale, np.ndarray) or not isinstance(bias, np.ndarray) or x.rank < 3 or x.shape[1] is None:
+        return None
+    width = x.shape[1] // num_groups
+    return group_normalization(
+        at, x, np.repeat(scale, width), np.repeat(bias, width), num_groups=num_groups, epsilon=epsilon
+    )
+
+
 @stock("GroupNormalization", since=21)
 def group_normalization(
     at: Node, x: Held, scale: Any, bias: Any, *, num_groups: int, epsilon: float = 1e-5, stash_type: int = 1
@@ -55,19 +69,33 @@ def group_normalization(
     return at.as_last(at.apply(layer, at.last(x), gamma=scale, beta=bias))
 
 
-@stock("LayerNormalization", since=17)
+@stock("LayerNormalization")
 def layer_normalization(
     at: Node, x: Held, scale: Any, bias: Any = None, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
 ) -> Result:
     constant = isinstance(scale, np.ndarray) and (bias is None or isinstance(bias, np.ndarray))
     if not constant or any(at.used[1:]) or axis % x.rank != x.rank - 1 or x.dtype != "float32":
         return None
-    width = (x.shape[-1],)
-    if scale.shape != width or (bias is not None and bias.shape != width):
+    known = of_width(at, x, scale.size)
+    if known is None or scale.ndim != 1 or (bias is not None and bias.shape != scale.shape):
         return None
-    tensor = at.source(x)
     layer = at.layer(keras.layers.LayerNormalization, epsilon=epsilon, center=bias is not None, dtype=x.dtype)
-    return Held.of(at.apply(layer, tensor, gamma=scale, beta=bias))
+    return Held.of(at.apply(layer, at.source(known), gamma=scale, beta=bias), labels=x.lengths)
+
+
+@stock("RMSNormalization", since=23)
+def rms_normalization(
+    at: Node, x: Held, scale: Any, *, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> Result:
+    if not isinstance(scale, np.ndarray) or axis % x.rank != x.rank - 1 or x.dtype != "float32":
+        return None
+    if scale.shape != (x.shape[-1],):
+        return None
+    layer = at.layer(keras.layers.RMSNormalization, epsilon=epsilon, dtype=x.dtype)
+    made = at.apply(layer, at.source(x))
+    # The layer has no initialiser to choose; it may be an earlier one that has the same weights.
+    made._keras_history.operation.scale.assign(scale)
+    return Held.of(made, labels=x.lengths)
 
 
 @stock("LRN")
@@ -84,8 +112,5 @@ def lrn(at: Node, x: Held, *, size: int, alpha: float = 1e-4, beta: float = 0.75
     layer = at.layer(keras.layers.Conv2D, channels, 1, part="window", trainable=False, dtype=x.dtype)
     squares = keras.ops.square(tensor)
     summed = at.apply(layer, squares, kernel=band, bias=np.full(channels, bias, np.float32))
-    if beta == 0.5:
-        scaled = keras.ops.multiply(tensor, keras.ops.rsqrt(summed))
-    else:
-        scaled = keras.ops.multiply(tensor, keras.ops.power(summed, -beta))
+    scaled = divided_by_power(tensor, summed, beta)
     return at.as_last(at.layer(keras.layers.Identity)(scaled), nonnegative=x.nonnegative)

@@ -7,10 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from converters.keras.held import Held
+from converters.keras.held import Held, Zeros
 from converters.keras.node import Node
 from converters.keras.stock.table import Result, stock
-from converters.keras.weights import call_with
 
 _ORDER = {"LSTM": [0, 2, 3, 1], "GRU": [0, 1, 2]}  # ONNX iofc -> Keras ifco; ONNX zrh is Keras' own
 
@@ -48,8 +47,8 @@ def _one(
         merged = np.stack([_bias(bias[:width], kind), _bias(bias[width:], kind)])
     layer = at.layer(getattr(keras.layers, kind), units, return_sequences=True, return_state=True, part=part, **options)
     arrays = {"kernel": _gates(w, kind), "recurrent": _gates(r, kind), "bias": merged}
-    contiguous: dict[str, np.ndarray | None] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return call_with(layer, x, contiguous, holder=layer.cell, initial_state=states or None)
+    contiguous: dict[str, Any] = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    return at.apply(layer, x, holder=layer.cell, call={"initial_state": states or None}, **contiguous)
 
 
 def _recurrent(
@@ -71,6 +70,9 @@ def _recurrent(
     if fed and len(fed) < len(states):
         return None
     tensor = _sequences(at, x, layout)
+    if tensor.shape[2] is None:  # as wide as the weights say
+        steps = -1 if tensor.shape[1] is None else tensor.shape[1]
+        tensor = at.layer(keras.layers.Reshape, (steps, w.shape[2]), part="width")(tensor)
     given = [at.source(state) for state in fed]
     axis = 1 if layout else 0  # of the directions, in the states
     outs, ends = [], []
@@ -86,7 +88,9 @@ def _recurrent(
             out = keras.ops.flip(out, axis=1)
         outs.append(out)
         ends.append(end)
-    last = [Held.of(keras.ops.stack([end[k] for end in ends], axis=axis)) for k in range(len(ends[0]))]
+    # The batch comes first; without `layout` ONNX has the directions there.
+    order = (0, 1, 2) if layout else (1, 0, 2)
+    last = [Held(keras.ops.stack([end[k] for end in ends], axis=1), order) for k in range(len(ends[0]))]
     if layout:  # (batch, time, directions, units)
         return (Held.of(keras.ops.stack(outs, axis=2)), *last)
     # ONNX gives (time, directions, batch, units): held as (batch, directions, time, units), nothing is moved.
@@ -154,7 +158,9 @@ def gru(
 
 
 def _zero(*values: Any) -> bool:
-    return all(item is None or (isinstance(item, np.ndarray) and not item.any()) for item in values)
+    return all(
+        item is None or isinstance(item, Zeros) or (isinstance(item, np.ndarray) and not item.any()) for item in values
+    )
 
 
 def _states(*values: Any) -> bool:

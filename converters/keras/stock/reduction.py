@@ -14,8 +14,14 @@ from converters.keras.stock.table import Result, stock
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
 
+
+def _length(x: Any, axis: Any, keepdims: bool) -> Any:
+    return keras.ops.sqrt(keras.ops.sum(keras.ops.square(x), axis=axis, keepdims=keepdims))
+
+
 _REDUCTIONS: dict[str, tuple[Callable[..., Any], int]] = {
     # operator: function, first opset whose axes are an input
+    "ReduceL2": (_length, 18),
     "ReduceMax": (keras.ops.max, 18),
     "ReduceMean": (keras.ops.mean, 18),
     "ReduceMin": (keras.ops.min, 18),

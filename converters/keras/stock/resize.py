@@ -11,6 +11,9 @@ from converters.keras.held import Held
 from converters.keras.node import Node
 from converters.keras.stock.table import Result, stock
 
+#: Most channels whose order a model's config may hold.
+_MOST_CHANNELS = 1024
+
 
 def _enlarged(at: Node, x: Held, scales: Any, method: str) -> Result:
     if not isinstance(scales, np.ndarray) or x.rank != 4 or scales.size != 4 or x.dtype != "float32":
@@ -78,10 +81,16 @@ def resize(
 @stock("DepthToSpace")
 def depth_to_space(at: Node, x: Held, *, blocksize: int, mode: str = "DCR") -> Result:
     _, c, h, w = x.shape if x.rank == 4 else (None,) * 4
-    if c is None or h is None or w is None:
+    if c is None:
         return None
     tensor = at.last(x)
     b, depth = blocksize, c // blocksize**2
+    if h is None or w is None:
+        if b < 2 or not hasattr(keras.ops, "depth_to_space") or (mode != "DCR" and c > _MOST_CHANNELS):
+            return None
+        if mode != "DCR" and depth > 1:
+            tensor = keras.ops.take(tensor, np.arange(c).reshape(depth, b, b).transpose(1, 2, 0).ravel(), axis=-1)
+        return at.as_last(keras.ops.depth_to_space(tensor, b), nonnegative=x.nonnegative)
     # Channels are (b, b, depth) with DCR and (depth, b, b) with CRD; the columns move in front of the rows' block.
     inner, order = ((b, b, depth), (1, 3, 2, 4, 5)) if mode == "DCR" else ((depth, b, b), (1, 4, 2, 5, 3))
     split = at.layer(keras.layers.Reshape, (h, w, *inner), part="split")(tensor)
@@ -92,9 +101,13 @@ def depth_to_space(at: Node, x: Held, *, blocksize: int, mode: str = "DCR") -> R
 @stock("SpaceToDepth")
 def space_to_depth(at: Node, x: Held, *, blocksize: int) -> Result:
     _, c, h, w = x.shape if x.rank == 4 else (None,) * 4
-    if c is None or h is None or w is None:
+    if c is None:
         return None
     b = blocksize
+    if h is None or w is None:
+        if b < 2 or not hasattr(keras.ops, "space_to_depth"):
+            return None
+        return at.as_last(keras.ops.space_to_depth(at.last(x), b), nonnegative=x.nonnegative)
     split = at.layer(keras.layers.Reshape, (h // b, b, w // b, b, c), part="split")(at.last(x))
     mixed = at.layer(keras.layers.Permute, (1, 3, 2, 4, 5), part="blocks")(split)
     return at.as_last(at.layer(keras.layers.Reshape, (h // b, w // b, b * b * c))(mixed), nonnegative=x.nonnegative)

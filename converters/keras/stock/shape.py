@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from converters.keras.held import Dims, Flat, Held, Unknown, channels_last, first_axis_of
+from converters.keras.held import Dims, Held, Unknown, channels_last
 from converters.keras.node import Node
 from converters.keras.stock.activation import same
 from converters.keras.stock.convolution import zero_padded
+from converters.keras.stock.reshape import is_size, keeps_first
 from converters.keras.stock.table import Result, stock
 
 _FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -26,151 +25,8 @@ def transpose(at: Node, x: Held, *, perm: list[int] | None = None) -> Result:
     order = list(range(x.rank))[::-1] if perm is None else [axis % x.rank for axis in perm]
     # Axis i of the result is axis order[i] of x; where the tensor's axes lie stays as it is.
     axes = tuple(order.index(axis) for axis in x.axes)
-    return Held(x.tensor, axes, nonnegative=x.nonnegative)
-
-
-@stock("Flatten")
-def flatten(at: Node, x: Held, *, axis: int = 1) -> Result:
-    if x.flat is not None:
-        return x if axis % x.rank == 1 else None
-    if (axis % x.rank if x.rank else 0) != 1:
-        return None
-    return _flattened(at, x)
-
-
-def _flattened(at: Node, x: Held) -> Result:
-    sizes = x.tensor.shape[1:]
-    if None in sizes or x.axes[0] != 0:
-        tensor = at.source(x)
-        return Held.of(at.layer(keras.layers.Flatten)(tensor), nonnegative=x.nonnegative)
-    made = at.layer(keras.layers.Reshape, (math.prod(sizes),))(x.tensor)
-    moving = [axis for axis, size in zip(x.axes, x.tensor.shape, strict=True) if size != 1 and axis != 0]
-    flat = None if moving == sorted(moving) else Flat(x.axes, tuple(sizes))
-    return Held.of(made, flat=flat, nonnegative=x.nonnegative)
-
-
-@stock("Reshape")
-def reshape_attribute(at: Node, x: Held, *, shape: list[int]) -> Result:
-    return reshape(at, x, np.array(shape))
-
-
-@stock("Reshape", since=5)
-def reshape(at: Node, x: Held, shape: Any, *, allowzero: int = 0) -> Result:
-    if isinstance(shape, np.ndarray):
-        target: list[Any] = [int(item) for item in shape.ravel()]
-    elif isinstance(shape, Dims):
-        target = list(shape.array.ravel())
-    else:
-        return None
-    if not target or not x.rank:
-        return None
-    have = x.shape
-    if not allowzero:
-        target = [have[i] if _is(item, 0) and i < x.rank else item for i, item in enumerate(target)]
-        target = [Unknown(x, i) if item is None else item for i, item in enumerate(target)]
-    elif any(_is(item, 0) for item in target):
-        return None
-    tail = _tail(x, target, at.batch)
-    if tail is None:
-        return None
-    if len(tail) == 1 and x.flat is not None:
-        return same(x, x.tensor, nonnegative=x.nonnegative)
-    if len(tail) == 1 and x.rank > 2:
-        return _flattened(at, x)
-    x = Held.of(at.source(x), nonnegative=x.nonnegative) if x.flat is not None else x
-    wanted: list[int | None] = [have[0], *(None if size == -1 else size for size in tail)]
-    regrouped = _regrouped(at, x, wanted)
-    if regrouped is not None:
-        return regrouped
-    return Held.of(at.layer(keras.layers.Reshape, tuple(tail))(at.source(x)), nonnegative=x.nonnegative)
-
-
-def _groups(have: Sequence[int | None], wanted: Sequence[int | None]) -> list[tuple[list[int], list[int]]] | None:
-    """Which axes merge or split into which, axis 0 into itself; None where sizes that are not known would mix."""
-    groups, i, j = [([0], [0])], 1, 1
-    while i < len(have) or j < len(wanted):
-        ins, outs = [i], [j]
-        if i >= len(have) or j >= len(wanted):
-            # What is left over are sizes of 1, which belong to the last group.
-            rest = [*have[i:], *wanted[j:]]
-            if len(groups) == 1 or any(size != 1 for size in rest):
-                return None
-            groups[-1][0].extend(range(i, len(have)))
-            groups[-1][1].extend(range(j, len(wanted)))
-            break
-        left, right = have[i], wanted[j]
-        while left != right:
-            if left is None or right is None:
-                return None
-            if left < right:
-                ins.append(ins[-1] + 1)
-                more = have[ins[-1]] if ins[-1] < len(have) else None
-                left = None if more is None else left * more
-            else:
-                outs.append(outs[-1] + 1)
-                more = wanted[outs[-1]] if outs[-1] < len(wanted) else None
-                right = None if more is None else right * more
-            if left is None or right is None:
-                return None
-        groups.append((ins, outs))
-        i, j = ins[-1] + 1, outs[-1] + 1
-    return groups
-
-
-def _regrouped(at: Node, x: Held, wanted: list[int | None]) -> Result:
-    """A reshape that merges and splits axes where they lie, so that a layout survives it."""
-    groups = _groups(x.shape, wanted)
-    if groups is None or x.axes[0] != 0:
-        return None
-    order = sorted(groups, key=lambda group: min(x.axes.index(axis) for axis in group[0]))
-    axes = tuple(axis for ins, _ in order for axis in sorted(ins))
-    tensor = at.to(x, axes)
-    new_axes = tuple(axis for _, outs in order for axis in outs)
-    sizes = [wanted[axis] for axis in new_axes][1:]
-    if sum(size is None for size in sizes) > 1:
-        return None
-    if list(tensor.shape[1:]) == sizes:
-        return Held(tensor, new_axes, nonnegative=x.nonnegative)
-    made = at.layer(keras.layers.Reshape, [-1 if size is None else size for size in sizes])(tensor)
-    return Held(made, new_axes, nonnegative=x.nonnegative)
-
-
-def _is(item: Any, number: int) -> bool:
-    return not isinstance(item, Unknown) and item == number
-
-
-def _tail(x: Held, target: list[Any], batch: int | None) -> list[int] | None:
-    """The sizes behind the batch axis, -1 for one that is open; None where the batch axis does not stay itself."""
-    first, rest = target[0], target[1:]
-    have = x.shape
-    whole = None if None in have[1:] else math.prod(size or 0 for size in have[1:])
-    open_ends = [i for i, item in enumerate(rest) if isinstance(item, Unknown) or item == -1]
-    if len(open_ends) > 1:
-        return None
-    sizes = [-1 if i in open_ends else int(item) for i, item in enumerate(rest)]
-    others = math.prod(size for size in sizes if size != -1)
-    if not open_ends:
-        # Nothing is open behind it, so equal contents mean that the batch axis is what it was.
-        return sizes if whole is not None and others == whole else None
-    if not _keeps_first(x, first, batch):
-        return None
-    if whole is not None:
-        if not others or whole % others:
-            return None
-        sizes[open_ends[0]] = whole // others
-    return sizes
-
-
-def _keeps_first(x: Held, first: Any, batch: int | None) -> bool:
-    """Whether a size for the first axis is the one that it has."""
-    size, tensor = x.shape[0], x.tensor
-    if not isinstance(first, Unknown):
-        if size is not None or first != batch:
-            return bool(first == size)
-        return x.axes[0] == 0 and isinstance(first_axis_of(tensor)._keras_history.operation, keras.layers.InputLayer)
-    if size is not None or first.axis or first.of.axes[0] or x.axes[0]:
-        return False
-    return first_axis_of(first.of.tensor) is first_axis_of(tensor)
+    labels = None if x.labels is None else tuple(x.labels[axis] for axis in order)
+    return Held(x.tensor, axes, nonnegative=x.nonnegative, labels=labels)
 
 
 @stock("Squeeze")
@@ -225,10 +81,18 @@ def unsqueeze(at: Node, x: Held, axes: Any) -> Result:
 def _unsqueezed(at: Node, x: Held, axes: list[int]) -> Result:
     rank = x.rank + len(axes)
     new = sorted(axis % rank for axis in axes)
-    tensor = at.source(x)
-    for axis in new:
-        tensor = keras.ops.expand_dims(tensor, axis)
-    return Held.of(tensor, nonnegative=x.nonnegative)
+    if x.in_source_order or x.flat is not None:
+        tensor = at.source(x)
+        for axis in new:
+            tensor = keras.ops.expand_dims(tensor, axis)
+        return Held.of(tensor, nonnegative=x.nonnegative)
+    # Another order stays: the new axes go behind the first one.
+    kept = [axis for axis in range(rank) if axis not in new]
+    tensor = x.tensor
+    for _ in new:
+        tensor = keras.ops.expand_dims(tensor, 1)
+    first, *others = (kept[axis] for axis in x.axes)
+    return Held(tensor, (first, *new, *others), nonnegative=x.nonnegative)
 
 
 @stock("Expand", since=8)
@@ -244,10 +108,10 @@ def expand(at: Node, x: Held, shape: Any) -> Result:
     target = [1] * (x.rank - len(target)) + target
     repeats: dict[int, int] = {}
     for axis, (have, wanted) in enumerate(zip(x.shape, target, strict=True)):
-        if _is(wanted, 1) or (have is not None and _is(wanted, have)):
+        if is_size(wanted, 1) or (have is not None and is_size(wanted, have)):
             continue
         if isinstance(wanted, Unknown):
-            if axis or not _keeps_first(x, wanted, None):
+            if axis or not keeps_first(x, wanted, None):
                 return None
         elif have == 1 and x.axis(axis):
             repeats[x.axis(axis)] = wanted
@@ -409,8 +273,10 @@ def gather(at: Node, data: Any, indices: Any, *, axis: int = 0) -> Result:
         # Negative indices count from the end in ONNX and not in the layer.
         if not indices.nonnegative and not indices.dtype.startswith("uint"):
             indices = Held.of(keras.ops.mod(at.source(indices), data.shape[0]))
-        layer = at.layer(keras.layers.Embedding, *data.shape, dtype=data.dtype.name)
-        return Held.of(at.apply(layer, at.source(indices), embeddings=data))
+        kind = keras.layers.Embedding if at.table is None else keras.layers.ReversibleEmbedding
+        layer = at.layer(kind, *data.shape, dtype=data.dtype.name)
+        labels = None if indices.lengths is None else (*indices.lengths, frozenset())
+        return Held.of(at.apply(layer, at.source(indices), table=at.table, embeddings=data), labels=labels)
     if not isinstance(data, Held) or not isinstance(indices, np.ndarray) or indices.size > 64 or data.flat is not None:
         return None
     size = data.shape[axis % data.rank]
@@ -418,8 +284,11 @@ def gather(at: Node, data: Any, indices: Any, *, axis: int = 0) -> Result:
         return None
     numbers = np.where(indices < 0, indices + size, indices).astype(np.int32)
     if indices.ndim == 0:
-        tensor = at.source(data)
-        return Held.of(keras.ops.take(tensor, int(numbers), axis=axis % data.rank), nonnegative=data.nonnegative)
+        made = keras.ops.take(data.tensor, int(numbers), axis=data.axis(axis))
+        gone = axis % data.rank
+        axes = tuple(item - (item > gone) for item in data.axes if item != gone)
+        labels = None if data.labels is None else (*data.labels[:gone], *data.labels[gone + 1 :])
+        return Held(made, axes, nonnegative=data.nonnegative, labels=labels)
     if indices.ndim != 1:
         return None
     made = keras.ops.take(data.tensor, numbers, axis=data.axis(axis))

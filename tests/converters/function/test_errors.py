@@ -90,6 +90,7 @@ def test_a_wrong_mode_is_refused():
         ({"x": np.ones((3, 3), np.float32)}, "'x' is declared with the shape"),
         ({"x": None}, "'x' is None"),
         ({"x": np.array([["a", "b", "c"]] * 2)}, "'x' is declared as float32"),
+        (X, "by name"),
     ],
 )
 def test_inputs_that_the_model_does_not_declare_are_refused(feeds, message):

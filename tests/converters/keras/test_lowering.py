@@ -392,3 +392,32 @@ def test_a_savedmodel_appears_whole_and_answers(tmp_path):
     np.testing.assert_allclose(loaded.serve(x), to_keras(small_convnet())(x), atol=1e-5)
     with pytest.raises(errors.UsageError):
         convert(small_convnet(), to="savedmodel", out=tmp_path / "net")
+
+
+def test_a_gradient_is_of_what_lies_before_it():
+    # b a + tanh(a), differentiated by a and b.
+    nodes = [
+        node("Mul", ["a", "b"], ["c"]),
+        node("Tanh", ["a"], ["t"]),
+        node("Add", ["c", "t"], ["d"]),
+        node("Gradient", ["a", "b"], ["da", "db"], xs=["a", "b"], y="d", domain="ai.onnx.preview.training"),
+        node("Mul", ["da", "db"], ["y"]),
+    ]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [2, 3]) for name in "abdy"]
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("ai.onnx.preview.training", 1)]
+    proto = helper.make_model(helper.make_graph(nodes, "net", values[:2], values[2:]), opset_imports=opsets)
+    a, b = draw(0, 2, 3), draw(1, 2, 3)
+    found = to_keras(proto)({"a": a, "b": b})
+    np.testing.assert_allclose(found["d"], a * b + np.tanh(a), atol=1e-6)
+    np.testing.assert_allclose(found["y"], (b + 1 - np.tanh(a) ** 2) * a, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_softmax_of_halves_rounds_where_onnx_does(kind):
+    proto = model([node("Softmax", ["x"], ["y"], axis=-1)], {"x": [3, 40]}, ["y"])
+    code = {"float16": TensorProto.FLOAT16, "bfloat16": TensorProto.BFLOAT16}[kind]
+    for info in (*proto.graph.input, *proto.graph.output):
+        info.type.tensor_type.elem_type = code
+    x = keras.ops.cast(6 * draw(0, 3, 40), kind)
+    wanted = convert(proto, to="function")({"x": x})["y"]
+    np.testing.assert_array_equal(np.asarray(to_keras(proto)(x)), np.asarray(wanted))
