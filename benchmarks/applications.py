@@ -34,7 +34,7 @@ def watch():
     while not stop.wait(0.003):
         peak[0] = max(peak[0], held())
 before = held()
-watcher = threading.Thread(target=watch)
+watcher = threading.Thread(target=watch, daemon=True)
 if {memory}:
     watcher.start()
 start, busy = time.perf_counter(), time.process_time()

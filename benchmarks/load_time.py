@@ -3,7 +3,11 @@
 Every figure comes from a fresh process, after TensorFlow and Keras were imported; the kinds take turns, and the
 medians of the runs are printed. Weights are random numbers of the right shapes in files of the right format.
 
-    python benchmarks/load_time.py [--runs 5]
+With `--timm PYTHON`, an interpreter that has timm (`pip install timm safetensors`), another table: four of TF-slim's
+networks beside `timm.create_model(NAME, checkpoint_path=FILE)`, after both sides' imports. Memory is what is copied
+(RssAnon, Linux only) at its peak, above what it was after the imports, in a run of its own that is not timed.
+
+    python benchmarks/load_time.py [--runs 5] [--timm PYTHON]
 """
 
 from __future__ import annotations
@@ -79,12 +83,74 @@ first = time.perf_counter() - t
 print(json.dumps(dict(total=total, first=first, layers=len(model.layers), parameters=model.count_params())))
 """
 
+TIMM = {
+    "resnet_v1_50": "resnet50",
+    "inception_v3": "inception_v3",
+    "vgg_16": "vgg16",
+    "mobilenet_v2": "mobilenetv2_100",
+}
+"""Ours -> the same network in timm."""
 
-def run(code: str) -> dict[str, float]:
+OUR_FILES = """
+import numpy as np
+from modelzoo import networks
+from modelzoo.checkpoints.write_v1 import write_v1
+from safetensors.numpy import save_file
+model = networks.build({name!r})
+weights = {{variable.path: variable for variable in model.variables}}
+arrays = {{name: np.array(weights[path]) for path, name in model.variable_names.items() if path in weights}}
+write_v1({path!r} + ".ckpt", arrays)
+save_file(arrays, {path!r} + ".safetensors")
+print("{{}}")
+"""
+
+TIMM_FILES = """
+import timm, torch
+from safetensors.torch import save_file
+weights = timm.create_model({name!r}).state_dict()
+torch.save(weights, {path!r} + ".pth")
+save_file(weights, {path!r} + ".safetensors")
+print("{{}}")
+"""
+
+OUR_IMPORTS = """
+import tensorflow as tf, keras
+import modelzoo.checkpoints.tf_v1, modelzoo.networks.separable
+keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])     # lazy parts of Keras itself
+tf.zeros(3) + 1
+"""
+
+TIMM_IMPORTS = """
+import torch, timm
+torch.nn.Sequential(torch.nn.Linear(4, 2))(torch.zeros(1, 4))
+"""
+
+LOADED = """
+import json, threading, time
+{imports}
+def held():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+peak, stop, before = [0], threading.Event(), held()
+def watch():
+    while not stop.wait(0.002):
+        peak[0] = max(peak[0], held())
+watcher = threading.Thread(target=watch, daemon=True)
+if {memory}:
+    watcher.start()
+start = time.perf_counter()
+model = {load}
+total = time.perf_counter() - start
+stop.set()
+print(json.dumps(dict(total=total, memory=max(peak[0], held()) - before)))
+"""
+
+
+def run(code: str, python: str = sys.executable) -> dict[str, float]:
     """Run `code` in a fresh interpreter; its last line is the result."""
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1]
+        [python, "-c", code], capture_output=True, text=True, env=environment, cwd=Path(__file__).parents[1]
     )
     if done.returncode:
         raise SystemExit(done.stderr)
@@ -112,10 +178,47 @@ print("{{}}")
     return {name: str(folder / f"{name}.weights.h5") for name in KERAS} | {"ours": str(folder / "inception_v1.ckpt")}
 
 
+def beside_timm(python: str, runs: int) -> None:
+    """Prints the table of loading beside timm."""
+    print("| network | file | MB | load, s | / timm's safetensors | peak memory / file |")
+    print("| --- | --- | ---: | ---: | ---: | ---: |")
+    for ours, theirs in TIMM.items():
+        with tempfile.TemporaryDirectory() as folder:
+            mine, other = f"{folder}/ours", f"{folder}/timm"
+            run(OUR_FILES.format(name=ours, path=mine))
+            run(TIMM_FILES.format(name=theirs, path=other), python)
+            build = f"modelzoo.networks.build({ours!r}, arrays=modelzoo.checkpoints.open_checkpoint({{path!r}}))"
+            create = f"timm.create_model({theirs!r}, pretrained=False, checkpoint_path={{path!r}})"
+            sides = {
+                "modelzoo, TF V1": (sys.executable, OUR_IMPORTS, build, f"{mine}.ckpt"),
+                "modelzoo, safetensors": (sys.executable, OUR_IMPORTS, build, f"{mine}.safetensors"),
+                "timm, safetensors": (python, TIMM_IMPORTS, create, f"{other}.safetensors"),
+                "timm, pth": (python, TIMM_IMPORTS, create, f"{other}.pth"),
+            }
+            rows: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+            for number in range(runs + 1):
+                for side, (interpreter, imports, load, path) in sides.items():
+                    code = LOADED.format(imports=imports, load=load.format(path=path), memory=number == 0)
+                    rows[side].append(run(code, interpreter))
+            sizes = {side: Path(path).stat().st_size for side, (*_, path) in sides.items()}
+        medians = {side: statistics.median(row["total"] for row in rows[side][1:]) for side in sides}
+        for side, median in medians.items():
+            print(
+                f"| {ours if side.startswith('modelzoo') else theirs} | {side} | {sizes[side] / 1e6:.1f} | "
+                f"{median:.2f} | {median / medians['timm, safetensors']:.2f} | "
+                f"{rows[side][0]['memory'] / sizes[side]:.2f} |",
+                flush=True,
+            )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--timm", metavar="PYTHON", help="an interpreter that has timm: the table beside it")
     arguments = parser.parse_args()
+    if arguments.timm is not None:
+        beside_timm(arguments.timm, arguments.runs)
+        return
     with tempfile.TemporaryDirectory() as temporary:
         files = make_files(Path(temporary))
         jobs = {"modelzoo inception_v1": OURS.format(path=files["ours"], split="whole")}

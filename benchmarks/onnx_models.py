@@ -3,8 +3,8 @@
 The networks are Keras applications with random weights and random statistics of their BatchNorm, exported to ONNX by
 tf2onnx; Inception V1 and SqueezeNet are the light networks that onnx carries, VGG19 is written down here. Both run on
 two threads; ours is `tf.function(model)` with BatchNorm folded, XLA off, its weights variables, and once more frozen:
-the same graph with constants for them. Figures are medians over turns that alternate, each after a call that is not
-timed.
+the same graph with constants for them. Figures are medians over turns that alternate: in each, four calls one after the
+other, after two that are not timed.
 
     python benchmarks/onnx_models.py [--runs 20] [--models ResNet50 MobileNetV2] [--onnx2tf PYTHON]
 
@@ -144,8 +144,9 @@ for batch in (1, 8):
     times = {{name: [] for name in ways}}
     for _ in range({runs}):
         for name, way in ways.items():
-            way()   # onnxruntime's threads spin on for a while after a call; nobody is timed beside them
-            start = time.perf_counter(); way(); times[name].append(time.perf_counter() - start)
+            way(); way()   # onnxruntime's threads spin on for a while after a call; nobody is timed beside them
+            for _ in range(4):
+                start = time.perf_counter(); way(); times[name].append(time.perf_counter() - start)
     result.update({{f"{{name}}_{{batch}}": statistics.median(taken) for name, taken in times.items()}})
 print(json.dumps(result))
 """

@@ -66,15 +66,24 @@ _HANDED_OVER = frozenset(("float16", "float32", "float64", "int32", "int64"))
 def alike_named() -> Iterator[None]:
     """TensorFlow variables that are made inside have one name; Keras' own names and paths are untouched.
 
-    TensorFlow prepares a kernel for each pair of name and shape that it has not met, which costs more than all the
-    rest of making a variable. Nothing reads the name: files and optimisers go by Keras' paths. The scope is this
+    TensorFlow prepares and keeps a kernel (25 kB and more) for each pair of name and shape that it has not met, which
+    costs more than all the rest of making a variable. So the kernel is asked for a variable of any shape, and the shape
+    noted on the variable afterwards. Nothing reads the name: files and optimisers go by Keras' paths. The scope is this
     thread's alone.
     """
     import tensorflow as tf
 
     def rename(make: Callable[..., Any], **arguments: Any) -> Any:
         # A slash at the end leaves the layer's name scope, which would make the name differ again.
-        return make(**{**arguments, "name": "variable/"})
+        arguments["name"] = "variable/"
+        plain = not tf.executing_eagerly() or tf.distribute.has_strategy() or arguments.get("shape") is not None
+        value = arguments["initial_value"]
+        if not plain and callable(value):
+            arguments["initial_value"] = value = value()
+        if plain or not tf.is_tensor(value):
+            return make(**arguments)
+        variable = _with_shape(make(**{**arguments, "shape": tf.TensorShape(None)}), value)
+        return make(**arguments) if variable is None else variable
 
     with tf.variable_creator_scope(rename):
         yield
@@ -104,3 +113,15 @@ def call_with(
     finally:
         for attribute, initializer in stock.items():
             setattr(owner, attribute, initializer)
+
+
+def _with_shape(variable: Any, value: Any) -> Any | None:
+    """A variable that was made for any shape, as one of its value's shape; None where TensorFlow has no such way."""
+    try:
+        from tensorflow.python.ops import handle_data_util
+
+        variable._shape = value.shape
+        variable.handle._handle_data = handle_data_util.create_handle_data(value.shape, variable.dtype)
+    except (ImportError, AttributeError):
+        return None
+    return variable if variable.shape == value.shape else None

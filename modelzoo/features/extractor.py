@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import UsageError
 from modelzoo.features.taps import TapInfo, choose_taps, describe_taps
+from modelzoo.networks.batch_norm import fuse_batch_norm, is_fused
 
 if TYPE_CHECKING:
     import keras
@@ -177,18 +178,22 @@ class FeatureExtractor:
             path = Path(folder) / "model.keras"
             self.model.save(path)
             archive = path.read_bytes()
-        return {**{k: v for k, v in self.__dict__.items() if k not in ("model", "_run")}, "archive": archive}
+        kept = {k: v for k, v in self.__dict__.items() if k not in ("model", "_run")}
+        fused = [layer.name for layer in self.model.layers if is_fused(layer)]
+        return {**kept, "archive": archive, "fused": fused}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         import tempfile
 
         import keras
 
-        self.__dict__.update({k: v for k, v in state.items() if k != "archive"})
+        self.__dict__.update({k: v for k, v in state.items() if k not in ("archive", "fused")})
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             path.write_bytes(state["archive"])
             self.model = keras.models.load_model(path, compile=False)
+        for name in state["fused"]:  # the same kernels give the same bits
+            fuse_batch_norm(self.model.get_layer(name))
         self._run = None
 
 

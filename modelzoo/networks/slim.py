@@ -12,9 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 from converters.keras.names import legal_name
+from converters.keras.powers import divided_by_power
 from converters.keras.taps import Tap
+from modelzoo.networks.batch_norm import fuse_batch_norm
 from modelzoo.networks.weights import ArraySource
 
 POOLED = "pooled"
@@ -131,18 +134,19 @@ class SlimNetwork:
 
     # -- layers ---------------------------------------------------------------------------------------------------
 
-    def apply(self, layer: Any, x: Any, arrays: Mapping[str, tuple[str, tuple[int, ...]]]) -> Any:
+    def apply(self, layer: Any, x: Any, arrays: Mapping[str, tuple[Any, ...]]) -> Any:
         """Call `layer` on `x` while the initialisers named in `arrays` give the file's arrays.
 
         Args:
             layer: an unbuilt Keras layer.
             x: its symbolic input.
-            arrays: attribute of the layer (`kernel_initializer`) -> checkpoint name and expected shape.
+            arrays: attribute of the layer (`kernel_initializer`) -> checkpoint name, the shape there, and, where the
+                layer's own differs, what makes its array of the checkpoint's.
         """
         stock: dict[str, Any] = {}
         given: dict[str, Any] = {}
-        for attribute, (name, shape) in arrays.items():
-            array = self.source.initializer(name, shape)
+        for attribute, wanted in arrays.items():
+            array = self.source.initializer(*wanted)
             if array is not None:
                 given[attribute] = array
                 stock[attribute] = getattr(layer, attribute)
@@ -152,7 +156,7 @@ class SlimNetwork:
             y = layer(x)
         finally:
             vars(layer).update(stock)
-        for attribute, (name, _) in arrays.items():
+        for attribute, (name, *_) in arrays.items():
             self.variable_names[f"{layer.name}/{attribute.removesuffix('_initializer')}"] = name
         return y
 
@@ -203,6 +207,36 @@ class SlimNetwork:
             x = self.normalize(x, f"{scope}/BatchNorm", norm, name=None if activate else name)
         if activate:
             x = self.activation(name)(x)
+        return self.tap(scope, x, end_point=end_point)
+
+    def fully_connected_conv2d(self, x: Any, filters: int, kernel: int, scope: str, *, end_point: bool = False) -> Any:
+        """slim.conv2d, VALID, whose window is meant to cover the map: a matrix product where it does.
+
+        A convolution of one cell multiplies the same numbers, but its kernels (VGG's fc6: 411 MB) are rearranged at
+        each call; the array of the checkpoint lies as the matrix does.
+
+        Args:
+            x, filters, scope, end_point: as for `conv2d`.
+            kernel: height and width of the window.
+
+        Returns:
+            (N, H - kernel + 1, W - kernel + 1, filters).
+        """
+        if tuple(x.shape[1:3]) != (kernel, kernel):
+            return self.conv2d(x, filters, kernel, scope, padding="valid", end_point=end_point)
+        name = self.layer_name(scope)
+        inputs = kernel * kernel * x.shape[-1]
+        layer = keras.layers.Dense(filters, name=f"{name}.Dense")
+        arrays = {
+            "kernel_initializer": (
+                self.variable(scope, "weights"),
+                (kernel, kernel, x.shape[-1], filters),
+                lambda array: array.reshape(inputs, filters),
+            ),
+            "bias_initializer": (self.variable(scope, "biases"), (filters,)),
+        }
+        x = keras.layers.Reshape((1, 1, inputs), name=f"{name}.Reshape")(x)
+        x = self.activation(name)(self.apply(layer, x, arrays))
         return self.tap(scope, x, end_point=end_point)
 
     def conv2d_same(self, x: Any, filters: int, kernel: int, scope: str, *, stride: int = 1, **options: Any) -> Any:
@@ -330,7 +364,7 @@ class SlimNetwork:
         }
         if norm.gamma:
             arrays["gamma_initializer"] = (self.variable(scope, "gamma"), channels)
-        return self.apply(layer, x, arrays)
+        return self.apply(fuse_batch_norm(layer), x, arrays)
 
     def max_pool(self, x: Any, size: int, scope: str, *, stride: int = 2, padding: str = "valid") -> Any:
         """slim.max_pool2d; slim's defaults are stride 2 and VALID."""
@@ -354,17 +388,14 @@ class SlimNetwork:
         """tf.nn.lrn with bias 1: x / (1 + alpha * s) ** beta, s the sum of squares of 2 radius + 1 channels around.
 
         Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS 2012, section 3.3;
-        here of stock layers, none of which has weights: an average pool slides over the channels.
+        here of what Keras has, none of which has weights: a band matrix adds up the channels around.
         """
-        window = 2 * radius + 1
         part = self.layer_name(scope)
-        s = keras.ops.square(x)
-        s = keras.layers.Permute((1, 3, 2), name=f"{part}.0.Permute")(s)
-        s = keras.layers.ZeroPadding2D(((0, 0), (radius, radius)), name=f"{part}.ZeroPadding2D")(s)
-        s = keras.layers.AveragePooling2D((1, window), strides=1, name=f"{part}.AveragePooling2D")(s)
-        s = keras.layers.Permute((1, 3, 2), name=f"{part}.1.Permute")(s)
-        s = keras.layers.Rescaling(alpha * window, offset=1.0, name=f"{part}.Rescaling")(s)
-        return keras.layers.Multiply(name=f"{part}.Multiply")([x, keras.ops.power(s, -beta)])
+        numbers = np.arange(x.shape[-1])
+        band = (np.abs(numbers[:, None] - numbers) <= radius).astype(np.float32)
+        s = keras.ops.matmul(keras.ops.square(x), band)
+        s = keras.layers.Rescaling(alpha, offset=1.0, name=f"{part}.Rescaling")(s)
+        return divided_by_power(x, s, beta)
 
     def alias(self, name: str, x: Any) -> Any:
         """A second name for a value: slim lists the last unit of a block under the block's name too."""
