@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -264,8 +263,10 @@ class _Plan:
             shape, dtype = tuple(self._entries[source].shape), self._entries[source].dtype
         else:
             shape, dtype = tuple(self._arrays[source].shape), self._arrays[source].dtype.name
+        from modelzoo.networks.weights import covers_map
+
         turn: tuple[int, ...] | None = None
-        fits = shape == weight.shape or _covers_map(shape, weight.shape)
+        fits = shape == weight.shape or covers_map(shape, weight.shape)
         if self._caffe and weight.shape:
             from modelzoo.networks.caffe_layout import blob_shape
 
@@ -296,12 +297,6 @@ class _Plan:
         from modelzoo.networks.caffe_layout import turned_blob
 
         return turned_blob(weight, array, turn)
-
-
-def _covers_map(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether one is a convolution's kernel (H, W, C, N) and the other that of the same product, (H * W * C, N)."""
-    conv, dense = (one, other) if len(one) > len(other) else (other, one)
-    return len(conv) == 4 and len(dense) == 2 and (math.prod(conv[:3]), conv[3]) == dense
 
 
 def assign(variable: keras.Variable, array: np.ndarray) -> None:

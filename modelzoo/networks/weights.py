@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from modelzoo.errors import WeightsMismatchError
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ArraySource", "FromArray", "alike_named"]
+__all__ = ["ArraySource", "FromArray", "alike_named", "covers_map"]
 
 _log = logging.getLogger("modelzoo")
 
@@ -72,10 +73,12 @@ class ArraySource:
             return None
         self.used[source] = name
         found = tuple(self._shapes[source].shape if self._shapes is not None else self._arrays[source].shape)
-        if found != tuple(shape):
+        if found != tuple(shape) and not covers_map(found, tuple(shape)):
             self.mismatched.append(f"{name}: file {found}, network {tuple(shape)}")
             return None
         array = self._arrays[source]
+        if found != tuple(shape):
+            array = array.reshape(tuple(shape))
         return FromArray(array if change is None else change(array))
 
     def finish(self, network: str) -> None:
@@ -102,3 +105,9 @@ class ArraySource:
                 hint="check that the file belongs to this network and variant; for another number of classes "
                 "pass classes=N (a new head), without a head include_top=False",
             )
+
+
+def covers_map(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether one is a convolution's kernel (H, W, C, N) and the other that of the same product, (H * W * C, N)."""
+    conv, dense = (one, other) if len(one) > len(other) else (other, one)
+    return len(conv) == 4 and len(dense) == 2 and (math.prod(conv[:3]), conv[3]) == dense

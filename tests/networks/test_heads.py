@@ -110,6 +110,19 @@ def test_open_sides_take_any_size(net):
         assert run(model, picture(net, sides, 1)).shape == (1, 3)
 
 
+def test_a_classifier_that_covers_its_map_is_the_convolution_of_larger_ones():
+    own = arrays_of(networks.build("alexnet_v2", input_shape=(195, 195, 3)))
+    kernel = own["alexnet_v2/fc6/weights"]
+    slims = {**own, "alexnet_v2/fc6/weights": kernel.reshape(5, 5, 256, 4096)}
+    x = picture("alexnet_v2", (195, 195))
+    for arrays in (slims, own):
+        product = networks.build("alexnet_v2", arrays=arrays, input_shape=(195, 195, 3))
+        convolution = networks.build("alexnet_v2", arrays=arrays, input_shape=(None, None, 3))
+        assert np.array_equal(product.get_layer("alexnet_v2.fc6.Dense").kernel, kernel)
+        assert convolution.get_layer("alexnet_v2.fc6.Conv2D").kernel.shape == (5, 5, 256, 4096)
+        assert close(run(convolution, x), run(product, x))
+
+
 @pytest.mark.parametrize("net", ["inception_v3", "resnet_v2_50", "lenet"])
 def test_a_file_without_its_head_serves_body_and_new_head(net):
     sides = WHOLE[net]
