@@ -44,10 +44,7 @@ def assert_slopes(proto: onnx.ModelProto, feed: dict[str, np.ndarray]) -> None:
         total = loss()
     found = tape.gradient(total, variables)
     assert all(gradient is not None for gradient in found), "every weight is reached"
-    gradients = [
-        np.zeros(variable.shape) if gradient is None else np.asarray(tf.convert_to_tensor(gradient), float)
-        for variable, gradient in zip(variables, found, strict=True)
-    ]
+    gradients = [np.asarray(tf.convert_to_tensor(gradient), float) for gradient in found]
     drawn = unit([generator.standard_normal(gradient.shape) for gradient in gradients])
     # A random direction is almost orthogonal to the gradient; the mixture is steep enough to be measured.
     mixture = unit([g + d for g, d in zip(unit(gradients), drawn, strict=True)])
