@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from load_time import run
+from load_time import OUR_FILES, run
 
 PAIRS = {
     "resnet_v1_50": "ResNet50",
@@ -32,17 +32,8 @@ PAIRS = {
 }
 """Ours -> theirs; both are built as published, at the same input size."""
 
-FILES = """
-import numpy as np, keras
-from modelzoo import networks
-from modelzoo.checkpoints.write_v1 import write_v1
-model = networks.build({ours!r})
-arrays = dict()
-for v in model.variables:
-    name = model.variable_names.get(v.path)
-    if name is not None:                       # Dropout's seed is no weight
-        arrays[name] = np.asarray(v)
-write_v1({folder!r} + "/ours.ckpt", arrays)
+THEIR_FILE = """
+import keras
 keras.applications.{theirs}(weights=None).save_weights({folder!r} + "/theirs.weights.h5")
 print("{{}}")
 """
@@ -121,7 +112,8 @@ def main() -> None:
     for ours in arguments.names:
         theirs = PAIRS[ours]
         with tempfile.TemporaryDirectory() as folder:
-            run(FILES.format(ours=ours, theirs=theirs, folder=folder))
+            run(OUR_FILES.format(name=ours, path=folder + "/ours"))
+            run(THEIR_FILE.format(theirs=theirs, folder=folder))
             codes = [
                 LOADED.format(
                     load=f"modelzoo.networks.build({ours!r}, "
