@@ -1,12 +1,12 @@
 """TF-slim's networks through our code beside slim's own code: images a second, and a training step.
 
-Both sides are concrete functions of TensorFlow 2 in one process that take turns: ours of the Keras model by
-`tf.function`, slim's of its model file by `tf.compat.v1.wrap_function`, so that both are called alike and optimised by
-the same passes; `--session` runs slim's graph in a session of TensorFlow 1 instead. Both get the same weights (ours,
-by their names in slim) and pictures, and their logits are compared first. A training step is forward, softmax
-cross-entropy, backward, the moving averages of BatchNorm and TensorFlow's operator of gradient descent, without slim's
-auxiliary heads and drop paths, which are no part of our models. Two threads, the published input size; every timed
-call follows an untimed one of the same side; medians. Above 1 ours is quicker.
+Both sides are concrete functions of TensorFlow 2 in one process that take turns: ours of the Keras model, slim's of
+its model file by `tf.compat.v1.wrap_function`, so that both are called alike and optimised by the same passes;
+`--session` runs slim's graph in a session of TensorFlow 1 instead. Both get the same weights (ours, by their names in
+slim) and pictures, and their logits are compared first. A training step is forward, softmax cross-entropy, backward,
+the moving averages of BatchNorm and TensorFlow's operator of gradient descent, without slim's auxiliary heads and
+drop paths, which are no part of our models. Two threads, the published input size; every timed call follows an
+untimed one of the same side; medians. Above 1 ours is quicker.
 
 slim's model files are a folder of the repository tensorflow/models; its library is tf_slim:
 
@@ -149,10 +149,12 @@ def wrapped(build: Callable[..., Any], inputs: list[Any], weights: dict[str, Any
     import tensorflow as tf
 
     signature = [tf.TensorSpec(value.shape, value.dtype) for value in inputs]
-    function = tf.compat.v1.wrap_function(build, signature)
-    for variable in function.variables:
+    graph = tf.compat.v1.wrap_function(build, signature)
+    for variable in graph.variables:
         # Where ours is a matrix product, slim's kernel is a convolution of one cell with the same numbers.
         variable.assign(weights[variable.name.removesuffix(":0")].reshape(variable.shape))
+    # Python's part of a call is the same then as for ours.
+    function = tf.function(lambda *values: graph(*values)).get_concrete_function(*inputs)
     return lambda: function(*inputs).numpy()
 
 
@@ -191,7 +193,9 @@ def our_step(model: Any, x: Any, labels: Any) -> Call:
     def step(x: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = cross_entropy(labels, model(x, training=True))
-        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
+        # Gated, as TensorFlow 1 gates an update: a variable that is still read would be copied.
+        gradients = tf.tuple(tape.gradient(loss, variables))
+        for variable, gradient in zip(variables, gradients, strict=True):
             # What the optimiser of TensorFlow 1 does: networks are compared, not optimisers.
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=1e-4, delta=gradient)
         return loss
@@ -201,12 +205,12 @@ def our_step(model: Any, x: Any, labels: Any) -> Call:
 
 
 def timed_in_turns(sides: list[Call], seconds: float, clock: Callable[[], float]) -> list[float]:
-    """Median seconds of each side's call: three turns at least, more while `seconds` last, 41 at most."""
+    """Median seconds of each side's call: three turns at least, more while `seconds` last."""
     for call in sides:
         call()
     times: list[list[float]] = [[] for _ in sides]
     end = time.perf_counter() + seconds
-    while len(times[0]) < 3 or (time.perf_counter() < end and len(times[0]) < 41):
+    while len(times[0]) < 3 or time.perf_counter() < end:
         order = range(len(sides)) if len(times[0]) % 2 else range(len(sides) - 1, -1, -1)
         for which in order:
             sides[which]()

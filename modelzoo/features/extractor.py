@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelzoo.errors import UsageError
 from modelzoo.features.taps import TapInfo, choose_taps, describe_taps
-from modelzoo.networks.batch_norm import fuse_batch_norm, is_fused
+from modelzoo.networks.kernels import use_direct_kernel, uses_direct_kernel
 
 if TYPE_CHECKING:
     import keras
@@ -179,21 +179,21 @@ class FeatureExtractor:
             self.model.save(path)
             archive = path.read_bytes()
         kept = {k: v for k, v in self.__dict__.items() if k not in ("model", "_run")}
-        fused = [layer.name for layer in self.model.layers if is_fused(layer)]
-        return {**kept, "archive": archive, "fused": fused}
+        direct = [layer.name for layer in self.model.layers if uses_direct_kernel(layer)]
+        return {**kept, "archive": archive, "direct": direct}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         import tempfile
 
         import keras
 
-        self.__dict__.update({k: v for k, v in state.items() if k not in ("archive", "fused")})
+        self.__dict__.update({k: v for k, v in state.items() if k not in ("archive", "direct")})
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.keras"
             path.write_bytes(state["archive"])
             self.model = keras.models.load_model(path, compile=False)
-        for name in state["fused"]:  # the same kernels give the same bits
-            fuse_batch_norm(self.model.get_layer(name))
+        for name in state["direct"]:  # the same kernels give the same bits
+            use_direct_kernel(self.model.get_layer(name))
         self._run = None
 
 

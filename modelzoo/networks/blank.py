@@ -7,6 +7,7 @@ keras.applications' builders take no arrays, and their initialisers draw numbers
 from __future__ import annotations
 
 import math
+import mmap
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,8 +17,6 @@ __all__ = ["blank_weights", "fresh_names"]
 
 _CLASSES = ("RandomNormal", "TruncatedNormal", "RandomUniform", "VarianceScaling", "Orthogonal", "Ones", "Zeros")
 """The classes of keras.initializers that define `__call__` and cost time; all that draw are among their subclasses."""
-
-_ALIGNMENT = 64  # as TensorFlow's kernels need it
 
 _lock = threading.Lock()
 _stock: dict[type, Callable[..., Any]] = {}
@@ -88,9 +87,11 @@ def _zeros(shape: tuple[int, ...], dtype: str) -> Any:
     if wanted.kind not in "fiu":  # not known to DLPack as NumPy speaks it
         return tf.zeros(shape, dtype)
     size = math.prod(shape) * wanted.itemsize
-    memory = np.zeros(size + _ALIGNMENT, np.uint8)
-    start = -memory.ctypes.data % _ALIGNMENT
-    return tf.experimental.dlpack.from_dlpack(memory[start : start + size].view(wanted).reshape(shape).__dlpack__())
+    if size < mmap.PAGESIZE:
+        return tf.zeros(shape, dtype)
+    # Pages of its own: freed, they go back to the system and leave no holes between the arrays that stay.
+    memory = np.frombuffer(mmap.mmap(-1, size), wanted).reshape(shape)
+    return tf.experimental.dlpack.from_dlpack(memory.__dlpack__())
 
 
 @contextmanager

@@ -65,9 +65,9 @@ def cifarnet(
     net = SlimNetwork(source, "CifarNet")
     x = net.conv2d(x, 64, 5, "conv1", end_point=True)
     x = net.tap("pool1", net.max_pool(x, 2, "pool1"))
-    x = net.local_response_normalization(x, 4, 0.001 / 9.0, 0.75, "norm1")
+    x = net.local_response_normalization(x, 4, 0.001 / 9.0, 0.75)
     x = net.conv2d(x, 64, 5, "conv2", end_point=True)
-    x = net.local_response_normalization(x, 4, 0.001 / 9.0, 0.75, "norm2")
+    x = net.local_response_normalization(x, 4, 0.001 / 9.0, 0.75)
     x = net.tap("pool2", net.max_pool(x, 2, "pool2"))
     if not include_top:
         return x, net

@@ -17,7 +17,7 @@ import numpy as np
 from converters.keras.names import legal_name
 from converters.keras.powers import divided_by_power
 from converters.keras.taps import Tap
-from modelzoo.networks.batch_norm import fuse_batch_norm
+from modelzoo.networks.kernels import use_direct_kernel
 from modelzoo.networks.weights import ArraySource
 
 POOLED = "pooled"
@@ -143,6 +143,9 @@ class SlimNetwork:
             arrays: attribute of the layer (`kernel_initializer`) -> checkpoint name, the shape there, and, where the
                 layer's own differs, what makes its array of the checkpoint's.
         """
+        one_cell = isinstance(layer, keras.layers.Conv2D) and tuple(x.shape[1:3]) == (1, 1)
+        if one_cell or isinstance(layer, keras.layers.BatchNormalization):
+            use_direct_kernel(layer)
         stock: dict[str, Any] = {}
         given: dict[str, Any] = {}
         for attribute, wanted in arrays.items():
@@ -364,7 +367,7 @@ class SlimNetwork:
         }
         if norm.gamma:
             arrays["gamma_initializer"] = (self.variable(scope, "gamma"), channels)
-        return self.apply(fuse_batch_norm(layer), x, arrays)
+        return self.apply(layer, x, arrays)
 
     def max_pool(self, x: Any, size: int, scope: str, *, stride: int = 2, padding: str = "valid") -> Any:
         """slim.max_pool2d; slim's defaults are stride 2 and VALID."""
@@ -384,17 +387,15 @@ class SlimNetwork:
         """slim.dropout, in terms of what is dropped: 1 - slim's keep_prob."""
         return keras.layers.Dropout(rate, name=self.layer_name(scope))(x)
 
-    def local_response_normalization(self, x: Any, radius: int, alpha: float, beta: float, scope: str) -> Any:
+    def local_response_normalization(self, x: Any, radius: int, alpha: float, beta: float) -> Any:
         """tf.nn.lrn with bias 1: x / (1 + alpha * s) ** beta, s the sum of squares of 2 radius + 1 channels around.
 
         Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS 2012, section 3.3;
         here of what Keras has, none of which has weights: a band matrix adds up the channels around.
         """
-        part = self.layer_name(scope)
         numbers = np.arange(x.shape[-1])
-        band = (np.abs(numbers[:, None] - numbers) <= radius).astype(np.float32)
-        s = keras.ops.matmul(keras.ops.square(x), band)
-        s = keras.layers.Rescaling(alpha, offset=1.0, name=f"{part}.Rescaling")(s)
+        band = np.where(np.abs(numbers[:, None] - numbers) <= radius, np.float32(alpha), np.float32(0))
+        s = keras.ops.add(keras.ops.matmul(keras.ops.square(x), band), 1.0)
         return divided_by_power(x, s, beta)
 
     def alias(self, name: str, x: Any) -> Any:

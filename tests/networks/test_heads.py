@@ -327,7 +327,7 @@ def vocabulary(arrays: dict[str, np.ndarray] | None = None) -> SlimNetwork:
 def test_local_response_normalization_is_tensorflows(radius, alpha, beta, channels):
     x = np.random.default_rng(1).normal(0, 3, (2, 5, 7, channels)).astype(np.float32)
     inputs = keras.Input((None, None, channels))
-    y = vocabulary().local_response_normalization(inputs, radius, alpha, beta, "norm")
+    y = vocabulary().local_response_normalization(inputs, radius, alpha, beta)
     expected = tf.nn.lrn(x, radius, bias=1.0, alpha=alpha, beta=beta).numpy()
     assert np.abs(run(keras.Model(inputs, y), x) - expected).max() <= 1e-5
 

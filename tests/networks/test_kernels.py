@@ -1,4 +1,4 @@
-"""The fused BatchNormalization against Keras' own: values, gradients, averages, and what is saved."""
+"""Layers with direct kernels against Keras' own: values, gradients, averages, and what is saved."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tensorflow as tf
 import modelzoo as mz
 from modelzoo import networks
 from modelzoo.checkpoints.write_v1 import write_v1
-from modelzoo.networks.batch_norm import fuse_batch_norm, is_fused
+from modelzoo.networks.kernels import use_direct_kernel, uses_direct_kernel
 from tests.data_folder import needs_data
 from tests.networks.golden import Golden
 
@@ -24,7 +24,7 @@ def maps(shape=SHAPES[0], seed: int = 0) -> tf.Tensor:
 def pair(**options) -> tuple[keras.Layer, keras.Layer]:
     """A fused layer and a stock one with the same random weights."""
     options = {"momentum": 0.7, "epsilon": 1e-2, **options}
-    fused = fuse_batch_norm(keras.layers.BatchNormalization(**options))
+    fused = use_direct_kernel(keras.layers.BatchNormalization(**options))
     stock = keras.layers.BatchNormalization(**options)
     rng = np.random.default_rng(1)
     for layer in (fused, stock):
@@ -109,7 +109,7 @@ def test_masks_and_other_dtypes_go_keras_way():
 def test_the_layer_stays_keras_own(tmp_path):
     fused, stock = pair(name="norm")
     assert type(fused) is keras.layers.BatchNormalization
-    assert is_fused(fused) and not is_fused(stock)
+    assert uses_direct_kernel(fused) and not uses_direct_kernel(stock)
     fused_config, stock_config = (keras.saving.serialize_keras_object(layer) for layer in (fused, stock))
     assert fused_config == stock_config
     model = keras.Sequential([keras.Input((5, 4, 6)), fused])
@@ -119,7 +119,7 @@ def test_the_layer_stays_keras_own(tmp_path):
     assert "FusedBatchNormV3" not in kernels(keras.models.clone_model(model), False)
 
 
-def test_every_norm_of_a_network_is_fused():
+def test_every_norm_of_a_network_uses_direct_kernel():
     model = networks.build("mobilenet_v2", input_shape=(32, 32, 3), width=0.35)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for training in (False, True):
@@ -127,6 +127,73 @@ def test_every_norm_of_a_network_is_fused():
         graph = function.get_concrete_function(tf.TensorSpec((2, 32, 32, 3))).graph
         found = [operator.type for operator in graph.get_operations()]
         assert found.count("FusedBatchNormV3") == len(norms) == 52
+
+
+def convolutions(**options) -> list[keras.layers.Conv2D]:
+    """A Conv2D with the direct kernel and a stock one with the same random weights."""
+    layers = [keras.layers.Conv2D(5, 1, **options) for _ in range(2)]
+    rng = np.random.default_rng(1)
+    weights = [rng.normal(size=(1, 1, 6, 5)), rng.normal(size=5)][: 1 + layers[0].use_bias]
+    for layer in layers:
+        layer.build((None, None, None, 6))
+        layer.set_weights(weights)
+    use_direct_kernel(layers[0])
+    return layers
+
+
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"activation": "relu", "padding": "same", "strides": 2}])
+@pytest.mark.parametrize("batch", [3, None])
+def test_a_convolution_of_one_cell_is_a_matrix_product(options, batch):
+    x = maps((3, 1, 1, 6))
+    found = []
+    for layer in convolutions(**options):
+
+        @tf.function(input_signature=[tf.TensorSpec((batch, 1, 1, 6))])
+        def step(x, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+                loss = tf.reduce_sum(y * y)
+            return y, *tape.gradient(loss, [x, *[variable.value for variable in layer.trainable_variables]])
+
+        types = [operator.type for operator in step.get_concrete_function().graph.get_operations()]
+        found.append((types, step(x)))
+    (direct, ours), (stock, theirs) = found
+    assert "MatMul" in direct and not any("Conv2D" in kind for kind in direct)
+    assert "Conv2D" in stock
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape
+        assert close(a, b)
+
+
+def test_a_convolution_of_more_cells_goes_keras_way():
+    layer, stock = convolutions()
+    for shape in [(3, 4, 1, 6), (3, 4, 5, 6)]:
+        for spec in (shape, (None, None, None, 6)):
+            function = tf.function(layer, input_signature=[tf.TensorSpec(spec)])
+            assert np.array_equal(function(maps(shape)), tf.function(stock)(maps(shape)))
+    assert np.array_equal(layer(maps((3, 1, 1, 6))), stock(maps((3, 1, 1, 6)))), "and so do eager calls"
+    wider = use_direct_kernel(keras.layers.Conv2D(5, (1, 3), padding="same"))
+    assert not uses_direct_kernel(wider)
+
+
+def test_half_precision_takes_the_product_too():
+    direct, stock = convolutions(dtype="mixed_bfloat16")
+    x = tf.cast(maps((3, 1, 1, 6)), tf.bfloat16)
+    y, expected = (tf.function(layer)(x) for layer in (direct, stock))
+    assert y.dtype == tf.bfloat16
+    assert np.allclose(tf.cast(y, tf.float32), tf.cast(expected, tf.float32), rtol=2e-2, atol=2e-2)
+
+
+def test_gates_and_classifiers_of_a_network_are_matrix_products():
+    model = networks.build("mobilenet_v3_small", input_shape=(64, 64, 3))
+    cells = [
+        layer
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D) and tuple(layer.input.shape[1:3]) == (1, 1)
+    ]
+    assert len(cells) == 2 * 9 + 2, "the gates' two each, Conv_2 and the classifier"
+    assert all(uses_direct_kernel(layer) for layer in cells)
 
 
 @needs_data
