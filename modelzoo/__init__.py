@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOME = {
-    "attach": "modelzoo.pretrained",
+    "attach": "modelzoo.attributes",
     "convert": "converters",
     "errors": "modelzoo.errors",
     "fetch": "modelzoo.pretrained",
@@ -28,8 +28,8 @@ __all__ = ["__version__", *_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 if TYPE_CHECKING:
     from converters import convert as convert
     from modelzoo import errors as errors
+    from modelzoo.attributes import attach as attach
     from modelzoo.networks.restore import restore as restore
-    from modelzoo.pretrained import attach as attach
     from modelzoo.pretrained import fetch as fetch
     from modelzoo.pretrained import load_pretrained as load_pretrained
     from modelzoo.registry import info as info

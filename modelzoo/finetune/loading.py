@@ -79,7 +79,7 @@ def load_folder(folder: str | Path) -> keras.Model:
         RegistryFormatError, RegistryError: the folder has no card of a fine-tuned model.
         UsageError, WeightsMismatchError, CheckpointError: see `build_finetuned`.
     """
-    from modelzoo import pretrained
+    from modelzoo.attributes import attach_card
     from modelzoo.finetune.result import CARD, NETWORK, WEIGHTS
     from modelzoo.registry import load_registries
 
@@ -90,7 +90,7 @@ def load_folder(folder: str | Path) -> keras.Model:
         raise RegistryFormatError("The folder holds no card of one fine-tuned model.", received=str(root))
     card = registry.card(found[0])
     model = build_finetuned(card, root / WEIGHTS)
-    pretrained._attach(model, card, input_shape=None, head="own", folder=root)
+    attach_card(model, card, input_shape=None, head="own", folder=root)
     return model
 
 

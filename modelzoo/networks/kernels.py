@@ -17,11 +17,14 @@ def use_direct_kernel(layer: Any) -> Any:
     Conv2D of one cell: a map of one cell (behind a mean over the map) is multiplied by the kernel as a matrix, which
     a convolution would rearrange at each call.
 
+    Cropping2D: a slice, whose gradient is a padding. That of Keras' strided slice takes ten times as long.
+
     Class, config and weights of the layer stay Keras', and so do its numbers, but for rounding: called eagerly it
     computes in Keras' way, to the bit, and so does what Keras makes anew from the config (a saved model, a clone).
 
     Args:
-        layer: a keras.layers.BatchNormalization over the last axis of maps (N, H, W, C), or a keras.layers.Conv2D.
+        layer: a keras.layers.BatchNormalization over the last axis of maps (N, H, W, C), or a keras.layers.Conv2D or
+            Cropping2D of such maps.
 
     Returns:
         The layer. Inputs that the kernel is not made for go Keras' way, too: to BatchNormalization masked ones and
@@ -35,6 +38,8 @@ def use_direct_kernel(layer: Any) -> Any:
     # Not by an attribute that Keras shall see: it would be tracked and looked through when a model is saved.
     if isinstance(layer, keras.layers.BatchNormalization):
         vars(layer)["call"] = MethodType(_normalize, layer)
+    elif isinstance(layer, keras.layers.Cropping2D):
+        vars(layer)["call"] = MethodType(_crop, layer)
     elif layer.kernel_size == (1, 1) and layer.groups == 1 and layer.data_format == "channels_last":
         vars(layer)["convolution_op"] = MethodType(_multiply, layer)
     return layer
@@ -73,6 +78,19 @@ def _normalize(self: Any, inputs: Any, training: bool | None = None, mask: Any =
     self.moving_mean.assign(result.batch_mean)
     self.moving_variance.assign(result.batch_variance * sample + given["variance"] * ((1.0 - sample) * (1.0 - factor)))
     return result.y
+
+
+def _crop(self: Any, inputs: Any) -> Any:
+    """`call` of a Cropping2D."""
+    import tensorflow as tf
+
+    if self.data_format != "channels_last" or tf.executing_eagerly():
+        return type(self).call(self, inputs)
+    (top, bottom), (left, right) = self.cropping
+    sides = tf.shape(inputs)
+    height = sides[1] - top - bottom if bottom else -1  # -1: all that is left, a size known beforehand
+    width = sides[2] - left - right if right else -1
+    return tf.slice(inputs, (0, top, left, 0), (-1, height, width, -1))
 
 
 def _multiply(self: Any, inputs: Any, kernel: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 
 import keras
 
+from modelzoo.networks.kernels import use_direct_kernel
 from modelzoo.networks.separable import separable_conv2d
 from modelzoo.networks.slim import BatchNorm, SlimNetwork
 from modelzoo.networks.weights import ArraySource
@@ -211,7 +212,7 @@ class CellBuilder:
         even = self.linear(state.tensor, filters // 2, f"{scope}/path1_conv", stride=2)
         odd = state.tensor
         name = self.net.layer_name(f"{scope}/path2_conv")
-        odd = keras.layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}.Cropping2D")(odd)
+        odd = use_direct_kernel(keras.layers.Cropping2D(((1, 0), (1, 0)), name=f"{name}.Cropping2D"))(odd)
         # An odd number of pixels ends in an even one: zero stands for its neighbour beyond the border.
         height, width = (1 if side is None else side % 2 for side in state.tensor.shape[1:3])
         if height or width:

@@ -52,8 +52,8 @@ if TYPE_CHECKING:
     from modelzoo.registry.check import check_registry as check_registry
     from modelzoo.registry.index import Summary as Summary
     from modelzoo.registry.loading import Registries as Registries
-    from modelzoo.registry.loading import Registry as Registry
     from modelzoo.registry.loading import load_registries as load_registries
+    from modelzoo.registry.registry_file import Registry as Registry
     from modelzoo.registry.search import card_to_use as card_to_use
     from modelzoo.registry.search import info as info
     from modelzoo.registry.search import list_models as list_models
@@ -75,7 +75,7 @@ _HOME = {
     "Problem": "check",
     "Provenance": "card",
     "Registries": "loading",
-    "Registry": "loading",
+    "Registry": "registry_file",
     "Summary": "index",
     "Url": "card",
     "card_sources": "sources",

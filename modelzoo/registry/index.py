@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any
 
-    from modelzoo.registry.loading import Registry
+    from modelzoo.registry.registry_file import Registry
 
 INDEX_FORMAT = 3
 """Changes whenever the content of an index does, so that one written by another version is not read."""

@@ -114,7 +114,7 @@ def _known(root: Path) -> dict[str, Any]:
         if root.exists() and not root.is_dir():
             raise UsageError("A mirror is a folder.", received=str(root))
         return {}
-    from modelzoo.registry.loading import Registry
+    from modelzoo.registry.registry_file import Registry
 
     try:
         return dict(Registry(str(path), "file", path.read_bytes()).models)

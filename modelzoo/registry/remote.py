@@ -17,7 +17,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from modelzoo.errors import ExpiredError, NetworkError, OfflineError, RegistryError, RegistryFormatError
 from modelzoo.registry import cache, trusted
-from modelzoo.registry.loading import Registry
+from modelzoo.registry.registry_file import Registry
 from modelzoo.store.paths import is_offline
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ def scan(data: bytes) -> dict[str, tuple[Any, int, int]] | None:
         it is not UTF-8, not JSON, no registry, or of another version.
     """
     from modelzoo.errors import RegistryVersionError
-    from modelzoo.registry.loading import check_version, refuse_constant, refuse_doubles
+    from modelzoo.registry.registry_file import check_version, refuse_constant, refuse_doubles
 
     places: dict[str, tuple[Any, int, int]] = {}
     rest: dict[str, Any] = {}

@@ -88,15 +88,19 @@ def info(name: str, *, registries: Sequence[str] | os.PathLike[str] | Registries
     return _loaded(registries, refresh).card(name)
 
 
-def card_to_use(name: str, *, registries: Sequence[str] = ()) -> Card:
+def card_to_use(name: str, *, registries: Sequence[str | os.PathLike[str]] | os.PathLike[str] = ()) -> Card:
     """As `info`, for who goes on to fetch or build: a signed registry past its date that has the card is renewed first.
+
+    Args:
+        name: of a card, or an alias.
+        registries: files, folders or URLs that are looked at before the built-in registry, or one of them.
 
     Raises:
         ExpiredError: it cannot be renewed.
         UnknownModelError, RegistryFormatError, RegistryVersionError: see `info`.
     """
     _check(name)
-    return load_registries(registries, use=(name,)).card(name)
+    return load_registries(_several(registries), use=(name,)).card(name)
 
 
 def _check(name: object) -> None:
@@ -104,12 +108,14 @@ def _check(name: object) -> None:
         raise UsageError("A model is named by a string.", received=repr(name))
 
 
-def _loaded(registries: Sequence[str] | os.PathLike[str] | Registries, refresh: bool) -> Registries:
+def _loaded(registries: Sequence[str | os.PathLike[str]] | os.PathLike[str] | Registries, refresh: bool) -> Registries:
     if isinstance(registries, Registries):
         return registries
-    if isinstance(registries, (str, os.PathLike)):
-        registries = (os.fspath(registries),)
-    return load_registries(registries, refresh=refresh, use=())
+    return load_registries(_several(registries), refresh=refresh, use=())
+
+
+def _several(registries: Sequence[str | os.PathLike[str]] | os.PathLike[str]) -> Sequence[str | os.PathLike[str]]:
+    return (registries,) if isinstance(registries, (str, os.PathLike)) else registries
 
 
 def _matches(text: str, pattern: str, part: bool = False) -> bool:

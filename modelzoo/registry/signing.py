@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from modelzoo.errors import DiskError, MissingExtraError, RegistryError, SignatureError, UsageError
-from modelzoo.registry.loading import Registry
 from modelzoo.registry.mirror import write_whole
+from modelzoo.registry.registry_file import Registry
 from modelzoo.registry.validate import validate_registry
 
 try:

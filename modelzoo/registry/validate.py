@@ -11,7 +11,8 @@ from typing import Any
 
 from modelzoo.errors import RegistryFormatError, nearest
 from modelzoo.registry.card import DEEPEST
-from modelzoo.registry.loading import SCHEMA_VERSION, check_version, load_registries
+from modelzoo.registry.loading import load_registries
+from modelzoo.registry.registry_file import SCHEMA_VERSION, check_version
 
 __all__ = ["schema", "validate_card", "validate_registry"]
 

@@ -26,7 +26,7 @@ from modelzoo.errors import (
     UsageError,
 )
 from modelzoo.registry import cache, remote, trusted
-from modelzoo.registry.loading import Registry
+from modelzoo.registry.registry_file import Registry
 from modelzoo.registry.trusted import ROLES, Trusted
 
 try:

@@ -13,11 +13,11 @@ import tensorflow as tf
 
 import modelzoo as mz
 from modelzoo import errors
+from modelzoo.attributes import card_labels, card_preprocess
 from modelzoo.checkpoints import open_checkpoint
 from modelzoo.networks.applications import APPLICATIONS, build_application, check_application
 from modelzoo.networks.blank import blank_weights
 from modelzoo.networks.model_weights import weights_of_layer
-from modelzoo.pretrained import card_labels, card_preprocess
 
 CARDS = [name for name in mz.list_models() if mz.info(name).build.network == "keras_applications"]
 SMALL = {  # application -> side of the input

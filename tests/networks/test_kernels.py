@@ -177,6 +177,29 @@ def test_a_convolution_of_more_cells_goes_keras_way():
     assert not uses_direct_kernel(wider)
 
 
+@pytest.mark.parametrize("cropping", [((1, 0), (1, 0)), ((0, 2), (1, 1)), ((0, 0), (0, 3))])
+@pytest.mark.parametrize("size", [(None, None), (5, 4)])
+def test_a_crop_is_a_slice_whose_gradient_is_a_padding(cropping, size):
+    x = maps()
+    found = []
+    for layer in (use_direct_kernel(keras.layers.Cropping2D(cropping)), keras.layers.Cropping2D(cropping)):
+
+        @tf.function(input_signature=[tf.TensorSpec((None, *size, 6))])
+        def step(x, layer=layer):
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                y = layer(x)
+                loss = tf.reduce_sum(y * y)
+            return y, tape.gradient(loss, x)
+
+        types = [operator.type for operator in step.get_concrete_function().graph.get_operations()]
+        found.append((types, step(x), layer(x)))
+    (direct, ours, eager), (stock, theirs, expected) = found
+    assert "Slice" in direct and "StridedSliceGrad" not in direct
+    assert "StridedSliceGrad" in stock
+    assert all(np.array_equal(a, b) for a, b in zip((*ours, eager), (*theirs, expected), strict=True))
+
+
 def test_half_precision_takes_the_product_too():
     direct, stock = convolutions(dtype="mixed_bfloat16")
     x = tf.cast(maps((3, 1, 1, 6)), tf.bfloat16)

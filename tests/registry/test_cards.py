@@ -52,7 +52,7 @@ def test_the_registry_is_as_large_and_as_trustworthy_as_it_says():
 
 
 def test_a_built_in_card_can_preprocess_what_it_says_it_takes():
-    from modelzoo.pretrained import card_preprocess
+    from modelzoo.attributes import card_preprocess
 
     image = np.random.default_rng(0).integers(0, 256, (47, 61, 3), np.uint8)
     seen = 0

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from modelzoo import errors
 from modelzoo.registry import cache, card_sources, info, list_models, load_registries, validate_registry
-from modelzoo.registry.loading import Registry, split_locations
+from modelzoo.registry.loading import split_locations
+from modelzoo.registry.registry_file import Registry
 from modelzoo.store import Store
 from modelzoo.store.paths import cache_root
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from modelzoo.registry.card import STRONG_DIGESTS, Card, File, Input, Preprocessing, Url
 from modelzoo.registry.licences import is_restricted, terms
-from modelzoo.registry.loading import Registry
+from modelzoo.registry.registry_file import Registry
 from modelzoo.registry.site.index_page import address, size_text
 from modelzoo.registry.site.markup import Markup, document, element, joined, link, text
 
