@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 
 from modelzoo.errors import RegistryFormatError, RegistryVersionError
 
@@ -140,17 +141,26 @@ class Registry:
 def _parse(registry: Registry) -> dict[str, Any]:
     where = registry.location
     # The built-in file is checked for doubled names by the tests; that would triple the time to parse it.
-    parsed = _strictly(registry.data, where, doubles=registry.kind == "builtin")
-    if not isinstance(parsed, dict):
+    return models_of(_strictly(registry.data, where, doubles=registry.kind == "builtin"), where)
+
+
+def models_of(parsed: Any, where: str) -> Any:
+    """The `models` object, {name: card}, of parsed JSON.
+
+    Raises:
+        RegistryFormatError: it is no registry.
+        RegistryVersionError: it is written for another major version.
+    """
+    if not isinstance(parsed, Mapping):
         raise RegistryFormatError(
             f"{where} is not a registry: a JSON object is needed.", received=type(parsed).__name__
         )
     check_version(parsed.get("schema_version"), where)
     models = parsed.get("models")
-    if not isinstance(models, dict):
+    if not isinstance(models, Mapping):
         raise RegistryFormatError(
             f"{where} has no `models` object.",
-            received=sorted(parsed),
+            received=sorted(map(str, parsed)),
             hint='a registry is {"schema_version": 1, "models": {name: card}}.',
         )
     return models

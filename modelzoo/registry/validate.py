@@ -12,7 +12,7 @@ from typing import Any
 from modelzoo.errors import RegistryFormatError, nearest
 from modelzoo.registry.card import DEEPEST
 from modelzoo.registry.loading import load_registries
-from modelzoo.registry.registry_file import SCHEMA_VERSION, check_version
+from modelzoo.registry.registry_file import SCHEMA_VERSION, models_of
 
 __all__ = ["schema", "validate_card", "validate_registry"]
 
@@ -65,18 +65,7 @@ def validate_registry(registry: Any, *, where: str = "the registry") -> None:
         for one in load_registries([registry], environment=False, builtin=False).registries:
             validate_registry({"schema_version": SCHEMA_VERSION, "models": one.models}, where=one.location)
         return
-    if not isinstance(registry, Mapping):
-        raise RegistryFormatError(
-            f"{where} is not a registry: a JSON object is needed.", received=type(registry).__name__
-        )
-    check_version(registry.get("schema_version"), where)
-    models = registry.get("models")
-    if not isinstance(models, Mapping):
-        raise RegistryFormatError(
-            f"{where} has no `models` object.",
-            received=sorted(map(str, registry)),
-            hint='a registry is {"schema_version": 1, "models": {name: card}}.',
-        )
+    models = models_of(registry, where)
     for name, raw in models.items():
         validate_card(name, raw, where=where)
     refuse_taken_aliases(models, where)

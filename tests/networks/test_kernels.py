@@ -119,7 +119,7 @@ def test_the_layer_stays_keras_own(tmp_path):
     assert "FusedBatchNormV3" not in kernels(keras.models.clone_model(model), False)
 
 
-def test_every_norm_of_a_network_uses_direct_kernel():
+def test_every_norm_of_a_network_is_fused():
     model = networks.build("mobilenet_v2", input_shape=(32, 32, 3), width=0.35)
     norms = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for training in (False, True):

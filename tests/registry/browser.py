@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import fcntl
 import itertools
 import json
@@ -24,6 +25,10 @@ def _out_of_the_way(descriptor: int) -> int:
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 10)
     os.close(descriptor)
     return moved
+
+
+class Left(Exception):
+    """The page went before it could answer."""
 
 
 class Browser:
@@ -93,6 +98,8 @@ class Browser:
         while True:
             answer = self._message()
             if answer.get("id") == number:
+                if "navigated" in answer.get("error", {}).get("message", ""):
+                    raise Left(method)
                 assert "error" not in answer, answer["error"]
                 return answer["result"]
 
@@ -110,9 +117,18 @@ class Browser:
         assert "exceptionDetails" not in got, got["exceptionDetails"]
         return got["result"].get("value")
 
+    def leave(self, expression: str) -> None:
+        """Run an expression that leads to another page, and may not return from it."""
+        with contextlib.suppress(Left):
+            self.run(expression)
+
     def until(self, expression: str) -> None:
+        """Wait for an expression to become true, on this page or the next."""
         end = time.monotonic() + _PATIENCE
-        while not self.run(expression):
+        while True:
+            with contextlib.suppress(Left):
+                if self.run(expression):
+                    return
             assert time.monotonic() < end, f"this never came true: {expression}"
 
     def press(self, key: str, text: str = "", *, shift: bool = False) -> None:

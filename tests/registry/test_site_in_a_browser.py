@@ -128,9 +128,9 @@ def test_a_search_survives_the_way_to_a_card_and_back(index: Browser) -> None:
     choose(index, "framework", "tf-slim")
     found = index.run(SHOWN)
     assert found == ["inception_v1_scenes"]
-    index.run("document.querySelector('#cards li:not([hidden]) a').click()")
+    index.leave("document.querySelector('#cards li:not([hidden]) a').click()")
     index.until("document.querySelector('h1')?.textContent === 'inception_v1_scenes'")
-    index.run("history.back()")
+    index.leave("history.back()")
     index.until("document.getElementById('cards') && document.readyState === 'complete'")
     assert index.run(SHOWN) == found
 
