@@ -192,9 +192,7 @@ def our_step(model: Any, x: Any, labels: Any) -> Call:
     def step(x: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:
             loss = cross_entropy(labels, model(x, training=True))
-        # Gated, as TensorFlow 1 gates an update: a variable that is still read would be copied.
-        gradients = tf.tuple(tape.gradient(loss, variables))
-        for variable, gradient in zip(variables, gradients, strict=True):
+        for variable, gradient in zip(variables, tape.gradient(loss, variables), strict=True):
             # What the optimiser of TensorFlow 1 does: networks are compared, not optimisers.
             tf.raw_ops.ResourceApplyGradientDescent(var=variable.handle, alpha=1e-4, delta=gradient)
         return loss
