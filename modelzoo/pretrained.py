@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from modelzoo.features import FeatureExtractor
 
-__all__ = ["fetch", "fetch_card", "load_pretrained", "weight_file"]
+__all__ = ["builder_of", "fetch", "fetch_card", "load_pretrained", "weight_file"]
 
 _log = logging.getLogger("modelzoo")
 
@@ -166,7 +166,7 @@ def load_pretrained(
     """
     _check_arguments(weights, features, pooling, include_top)
     card = card_to_use(name, registries=registries)
-    builder = _builder(card)
+    builder = builder_of(card)
     options: dict[str, Any] = {
         "input_shape": input_shape if input_shape is not None else _card_shape(card),
         "include_top": include_top,
@@ -226,7 +226,12 @@ def _check_arguments(weights: Any, features: Any, pooling: Any, include_top: Any
         )
 
 
-def _builder(card: Card) -> Callable[..., keras.Model]:
+def builder_of(card: Card) -> Callable[..., keras.Model]:
+    """What makes the model of a card: `builder(card, path, **options)`, with the path of the weights, or None.
+
+    Raises:
+        UnknownNetworkError: the card needs a network or converter that this version does not have.
+    """
     from modelzoo.networks import KNOWN_NETWORKS
 
     if card.build.network in KNOWN_NETWORKS and card.build.network not in LATE_BUILDERS:

@@ -132,7 +132,7 @@ def _base(base: Card, said: Mapping[str, Any], path: Path | None, input_shape: A
     """The base network: blank where it is ours, from its own files where a converter makes it."""
     from modelzoo import pretrained
 
-    builder = pretrained._builder(base)
+    builder = pretrained.builder_of(base)
     trained = tuple(said.get("input_shape") or ())
     # The card of a sequence says (T, H, W, C), which is the shape of no picture.
     shape = input_shape if input_shape is not None and len(input_shape) == 3 else trained

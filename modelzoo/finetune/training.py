@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from modelzoo.finetune.backbone import Backbone
 
-__all__ = ["FineTuner"]
+__all__ = ["FineTuner", "optimizer_facts"]
 
 _log = logging.getLogger("modelzoo")
 
@@ -215,7 +215,7 @@ class FineTuner:
             "seed": self.seed,
             "batch size": batch_size,
             "precision": self.precision,
-            "optimizer": _optimizer_facts(self.optimizer),
+            "optimizer": optimizer_facts(self.optimizer),
             "schedule": sorted((schedule or {}).items()),
             "set of pictures": hashlib.sha256(listing.encode()).hexdigest(),
         }
@@ -278,7 +278,7 @@ def _again(start: Any, end: Any, features: Any) -> Any:
     return keras.Model(start, end)(features) if start is not end else features
 
 
-def _optimizer_facts(optimizer: Any) -> dict[str, Any]:
+def optimizer_facts(optimizer: Any) -> dict[str, Any]:
     """What an optimiser is, without names that depend on how many were made before."""
     config = optimizer.get_config()
 

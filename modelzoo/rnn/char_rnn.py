@@ -351,7 +351,7 @@ class CharRNN:
     ) -> dict[str, Any]:
         import hashlib
 
-        from modelzoo.finetune.training import _optimizer_facts
+        from modelzoo.finetune.training import optimizer_facts
 
         return {
             "network": self.facts,
@@ -361,7 +361,7 @@ class CharRNN:
             "window": window,
             "back": back,
             "clip norm": clip,
-            "optimizer": _optimizer_facts(optimizer),
+            "optimizer": optimizer_facts(optimizer),
             "text": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(),
         }
 
