@@ -206,7 +206,7 @@ def carded(one, folder):
 def small_is_known(monkeypatch):
     from modelzoo import pretrained
 
-    monkeypatch.setattr(pretrained, "_builder", lambda card: lambda *_, **__: small_network(seed=9))
+    monkeypatch.setattr(pretrained, "builder_of", lambda card: lambda *_, **__: small_network(seed=9))
 
 
 @pytest.mark.parametrize("frames", [None, 3])
