@@ -60,8 +60,8 @@ class Pair(NamedTuple):
 
 
 PAIRS = {
-    "lenet": Pair("lenet", "lenet", 28, batch=100),  # slim's scripts train it with 50 at a time
-    "cifarnet": Pair("cifarnet", "cifarnet", 32, batch=256),  # with 128
+    "lenet": Pair("lenet", "lenet", 28, batch=100),  # trained with 50 at a time
+    "cifarnet": Pair("cifarnet", "cifarnet", 32, batch=256),  # trained with 128
     "alexnet_v2": Pair("alexnet_v2", "alexnet_v2"),
     "overfeat": Pair("overfeat", "overfeat", 231, batch=4),
     "vgg_16": Pair("vgg_16", "vgg_16", batch=4),
