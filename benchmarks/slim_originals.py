@@ -7,8 +7,8 @@ slim) and pictures, and their logits are compared first. A training step is forw
 the moving averages of BatchNorm and TensorFlow's operator of gradient descent, without slim's auxiliary heads and
 drop paths, which are no part of our models. Two threads, the published input size; every timed call follows an
 untimed one of the same side, and the quickest counts, since others on the machine only add. Above 1 ours is quicker.
-Where the arrays happen to lie in memory is worth some percent for the life of a process, so each network is measured
-in several: the median of their ratios is printed, and in brackets the least and the greatest.
+One process differs from the next by some percent, so each network is measured in several: the median of their ratios
+is printed, and in brackets the least and the greatest.
 
 slim's model files are a folder of the repository tensorflow/models; its library is tf_slim:
 
@@ -154,6 +154,9 @@ def descend(pairs: list[tuple[Any, Any]]) -> list[Any]:
 
     Args:
         pairs: gradients, and the variables of TensorFlow that they are of.
+
+    Returns:
+        The operators of the updates.
     """
     import tensorflow as tf
 
@@ -172,12 +175,12 @@ def descend(pairs: list[tuple[Any, Any]]) -> list[Any]:
 
 
 def users(operators: list[Any]) -> list[Any]:
-    """The operators that compute with the outputs of others, behind those that only call them otherwise."""
+    """The operators that compute with outputs of `operators`, looked for behind those that only rename or reshape them."""
     found = []
     for operator in operators:
         for user in (user for output in operator.outputs for user in output.consumers()):
-            renames = user.type in ("Identity", "Reshape", "Squeeze", "ExpandDims")
-            found += users([user]) if renames else [user]
+            same_buffer = user.type in ("Identity", "Reshape", "Squeeze", "ExpandDims")
+            found += users([user]) if same_buffer else [user]
     return found
 
 
@@ -314,6 +317,7 @@ def main() -> None:
     for name in arguments.names or PAIRS:
         words = [sys.executable, __file__, "--child", "--slim", arguments.slim, "--seconds", str(arguments.seconds)]
         words += [f"--{switch}" for switch in ("session", "cpu") if getattr(arguments, switch)] + [name]
+        # Nothing that one network left in memory or in caches of kernels costs the next.
         rows = []
         for _ in range(arguments.processes):
             done = subprocess.run(words, capture_output=True, text=True, cwd=Path(__file__).parents[1])
