@@ -175,7 +175,7 @@ def descend(pairs: list[tuple[Any, Any]]) -> list[Any]:
 
 
 def users(operators: list[Any]) -> list[Any]:
-    """The operators that compute with outputs of `operators`, looked for behind those that only rename or reshape them."""
+    """The operators that compute with outputs of others; those that only rename or reshape are looked through."""
     found = []
     for operator in operators:
         for user in (user for output in operator.outputs for user in output.consumers()):
